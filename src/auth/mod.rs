@@ -1,0 +1,1 @@
+//! Who is it: the authentication schemes and ACL checks.

@@ -1,0 +1,3 @@
+//! The simulator as a program; see `rookeeper::sim`.
+
+fn main() {}

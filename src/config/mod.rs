@@ -1,0 +1,1 @@
+//! Text to configuration, once, at start; immutable afterwards.

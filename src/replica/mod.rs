@@ -1,0 +1,1 @@
+//! The ZooKeeper server as one deterministic value.

@@ -1,0 +1,1 @@
+//! Values everyone shares; no dependencies inside the crate.

@@ -1,0 +1,1 @@
+//! ZooKeeper Atomic Broadcast as a value.
