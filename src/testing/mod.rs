@@ -1,1 +1,3 @@
 //! Test support and the tidy checks.
+
+mod tidy;
