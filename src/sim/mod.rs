@@ -1,4 +1,1 @@
 //! The seeded simulator.
-
-pub mod model;
-pub mod witness;
