@@ -7,13 +7,15 @@
 //! - [`multi`]: bodies of multi and multiRead;
 //! - [`txn`]: the replicated vocabulary, in the log and in proposals alike;
 //! - [`image`]: what a snapshot contains;
-//! - `quorum`, `election`: the ports between servers.
+//! - [`quorum`], [`election`]: the ports between servers.
 
+pub mod election;
 pub mod frame;
 pub mod image;
 pub mod jute;
 pub mod multi;
 pub mod opcode;
+pub mod quorum;
 pub mod records;
 pub mod txn;
 

@@ -1,1 +1,4 @@
 //! The seeded simulator.
+
+pub mod model;
+pub mod witness;

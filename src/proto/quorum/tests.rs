@@ -1,0 +1,133 @@
+use super::*;
+
+const MAX: usize = 1 << 20;
+
+fn samples() -> Vec<QuorumPacket> {
+    let info = LearnerInfo { server: ServerId(3), protocol: PROTOCOL_VERSION, config_version: 7 };
+    let request = ForwardedRequest {
+        session: SessionId(0x1_0000),
+        cxid: 4,
+        opcode: 1,
+        body: Bytes::from_static(b"body"),
+    };
+    let mut forwarded = QuorumPacket::with_data(PacketKind::Request, Zxid(-1), request.to_bytes());
+    forwarded.auth = Some(vec![Id::new("ip", "127.0.0.1"), Id { scheme: None, id: None }]);
+    vec![
+        QuorumPacket::new(PacketKind::UpToDate, Zxid(-1)),
+        QuorumPacket::with_data(PacketKind::FollowerInfo, Zxid::new(Epoch(4), 0), info.to_bytes()),
+        QuorumPacket::with_data(PacketKind::Proposal, Zxid::new(Epoch(4), 1), Bytes::new()),
+        leader_info(Epoch(5)),
+        ack_epoch(Epoch(-1), Zxid::new(Epoch(4), 9)),
+        revalidate(SessionId(7), 4000),
+        revalidated(SessionId(7), true),
+        forwarded,
+    ]
+}
+
+#[test]
+fn packets_have_no_length_and_are_cut_where_they_end() {
+    let mut stream = BytesMut::new();
+    for packet in samples() {
+        let bytes = packet.to_bytes();
+        assert_eq!(bytes.len(), packet.encoded_len(), "{packet:?}");
+        for n in 0..bytes.len() {
+            let mut prefix = BytesMut::from(&bytes[..n]);
+            assert_eq!(QuorumPacket::split_from(&mut prefix, MAX), Ok(None), "{packet:?} at {n}");
+            assert_eq!(prefix.len(), n, "nothing is taken from an incomplete packet");
+        }
+        stream.extend_from_slice(&bytes);
+    }
+    stream.extend_from_slice(b"snapshot bytes");
+    for packet in samples() {
+        assert_eq!(QuorumPacket::split_from(&mut stream, MAX), Ok(Some(packet)));
+    }
+    assert_eq!(&stream[..], b"snapshot bytes");
+}
+
+#[test]
+fn packets_are_bytes_as_apache_writes_them() {
+    let hex =
+        |p: &QuorumPacket| p.to_bytes().iter().map(|b| format!("{b:02x}")).collect::<String>();
+    assert_eq!(
+        hex(&leader_info(Epoch(2))),
+        "00000011\
+         0000000200000000\
+         00000004\
+         00010000\
+         ffffffff"
+            .replace(' ', "")
+    );
+    assert_eq!(
+        hex(&ack_epoch(Epoch(-1), Zxid(0x1_0000_0002))),
+        "00000012000000010000000200000004ffffffffffffffff"
+    );
+    assert_eq!(
+        hex(&QuorumPacket::new(PacketKind::Commit, Zxid(1))),
+        "000000040000000000000001ffffffffffffffff"
+    );
+}
+
+#[test]
+fn bad_lengths_are_refused_before_anything_is_held() {
+    let start = |kind: i32, length: i32| {
+        let mut w = BytesMut::new();
+        w.i32(kind);
+        w.i64(0);
+        w.i32(length);
+        w
+    };
+    for (kind, length) in [(2, -2), (2, MAX as i32 + 1), (2, i32::MAX), (0, 0), (20, 0), (-1, 0)] {
+        let mut bytes = start(kind, length);
+        assert!(QuorumPacket::split_from(&mut bytes, MAX).is_err(), "{kind} {length}");
+    }
+    for ids in [-2, i32::MAX, MAX as i32 / 8 + 1] {
+        let mut bytes = start(1, -1);
+        bytes.i32(ids);
+        assert!(QuorumPacket::split_from(&mut bytes, MAX).is_err(), "{ids} ids");
+    }
+    let mut bytes = start(1, -1);
+    bytes.i32(2);
+    bytes.i32(MAX as i32 - 3);
+    assert!(QuorumPacket::split_from(&mut bytes, MAX).is_err(), "identities beyond the bound");
+}
+
+#[test]
+fn learner_info_of_34_has_no_config_version() {
+    let info = LearnerInfo { server: ServerId(3), protocol: PROTOCOL_VERSION, config_version: 9 };
+    let bytes = info.to_bytes();
+    assert_eq!(bytes.len(), 20);
+    assert_eq!(LearnerInfo::from_bytes(bytes.clone()), Ok(info));
+    let old = LearnerInfo { config_version: 0, ..info };
+    assert_eq!(LearnerInfo::from_bytes(bytes.slice(..12)), Ok(old));
+    assert!(LearnerInfo::from_bytes(bytes.slice(..8)).is_err());
+}
+
+#[test]
+fn payloads_round_trip() {
+    let sessions = vec![(SessionId(1), 4000), (SessionId(-5), 30_000)];
+    let bytes = encode_touched(sessions.clone());
+    assert_eq!(bytes.len(), 24);
+    assert_eq!(touched_sessions(bytes.clone()), Ok(sessions));
+    assert!(touched_sessions(bytes.slice(..13)).is_err());
+    let answer = revalidated(SessionId(7), false);
+    assert_eq!(answer.payload().len(), 9);
+    assert_eq!(read_revalidated(answer.payload()), Ok((SessionId(7), false)));
+    assert_eq!(ack_epoch_current(&ack_epoch(Epoch(-1), Zxid(3))), Ok(Epoch(-1)));
+    for kind in PacketKind::ALL {
+        assert_eq!(PacketKind::from_code(*kind as i32), Some(*kind));
+    }
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    let mut state = 1_u64;
+    for _ in 0..20_000 {
+        let mut bytes = BytesMut::new();
+        for _ in 0..40 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let b = (state >> 56) as u8;
+            bytes.extend_from_slice(&[if b > 40 { 0 } else { b }]);
+        }
+        let _ = QuorumPacket::split_from(&mut bytes, 64);
+    }
+}
