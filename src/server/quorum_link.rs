@@ -1,0 +1,406 @@
+//! The learner port: links between a leader and its learners (Apache `LearnerCnxAcceptor`,
+//! `LearnerHandler` and `Learner`, without their protocol).
+//!
+//! Responsible for carrying [`QuorumPacket`]s and the one raw stream among them, the snapshot
+//! behind a SNAP packet. Does not know what an epoch or a vote is: `zab` decides, the node thread
+//! passes on.
+//!
+//! - **One reader and one writer task per link.** The writer sends all that has gathered with one
+//!   socket write. Packets arrive one by one at the node thread, with a permit that bounds what a
+//!   link may have in flight; a peer that sends faster than we work is slowed by TCP.
+//! - **A snapshot is streamed both ways.** The sender asks a [`SnapshotSource`] for the next piece
+//!   while the state goes on serving; the receiver feeds an [`ImageSink`] piece by piece. Neither
+//!   ever holds the whole.
+//! - **Time-outs count progress.** The silence allowed is what the peer's phase demands
+//!   ([`QuorumLinks::set_silence`]); bytes that move in a snapshot are not silence (ZOOKEEPER-1465,
+//!   a large tree against `initLimit`). Only the first packet has a deadline as a whole.
+//! - **Bad input costs the link.** The reason names the peer's address and what was wrong.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+
+use super::net::{self, HostPort, Tasks};
+use crate::proto::image::ImageSink;
+use crate::proto::quorum::QuorumPacket;
+use crate::types::{LinkId, Map, map};
+
+mod link;
+mod stream;
+
+pub use stream::{ImageStream, StreamError};
+
+/// Bytes of one link that the node thread has not handled yet; a single larger packet is let
+/// through alone.
+const IN_FLIGHT_MAX: usize = 16 << 20;
+/// Bytes that wait to be written to one link. A learner this far behind is better served by a new
+/// synchronisation.
+const BEHIND_MAX: usize = 512 << 20;
+/// Accepted links whose first packet has not arrived; beyond, the oldest is closed.
+const UNKNOWN_MAX: usize = 128;
+/// Between attempts to bind the learner port.
+const BIND_PAUSE: Duration = Duration::from_millis(50);
+
+/// How the port works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where a leader listens: this member's own quorum addresses.
+    pub listen: Vec<HostPort>,
+    /// `quorumListenOnAllIPs`: only the ports of `listen` count.
+    pub listen_on_all: bool,
+    /// How long a new link may be silent, and how long its first packet may take altogether.
+    pub first_silence: Duration,
+    /// Largest payload of a packet and largest record of a snapshot, in bytes.
+    pub record_max: usize,
+    /// `tcpKeepAlive`.
+    pub keep_alive: bool,
+}
+
+/// How a learner dials.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// All addresses of the leader; raced.
+    pub to: Vec<HostPort>,
+    /// Attempts at the full pause, 1 or more (Apache: 5).
+    pub attempts: u32,
+    /// Between attempts (`leaderConnectDelayDuringRetryMs`); the first ones come sooner.
+    pub pause: Duration,
+    /// For all attempts together.
+    pub limit: Duration,
+}
+
+/// A part of a link's bound on packets in flight; given back when dropped.
+#[derive(Debug)]
+pub struct Room {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What happened on a link. `S` receives snapshots.
+#[derive(Debug)]
+pub enum Event<S> {
+    /// It is there: a dialled one is connected, an accepted one has sent its first packet.
+    Up {
+        /// New.
+        link: LinkId,
+        /// The peer's address.
+        address: SocketAddr,
+        /// By us.
+        dialled: bool,
+    },
+    /// A packet, in order.
+    Packet {
+        /// From here.
+        link: LinkId,
+        /// Decoded, not judged.
+        packet: QuorumPacket,
+        /// To be dropped when the packet has been handled.
+        room: Room,
+    },
+    /// The snapshot behind the SNAP packet before this is complete.
+    Snapshot {
+        /// From here.
+        link: LinkId,
+        /// Filled.
+        sink: S,
+    },
+    /// It is gone, or never came up. Nothing follows. Not said of links closed by
+    /// [`QuorumLinks::close`].
+    Down {
+        /// Which.
+        link: LinkId,
+        /// For the log.
+        reason: String,
+    },
+    /// The learner port is bound.
+    Listening,
+    /// The learner port can't be bound; leading is impossible.
+    ListenFailed {
+        /// For the log.
+        reason: String,
+    },
+}
+
+/// Gives a snapshot piece by piece while the state goes on; dropped when the link ends.
+pub trait SnapshotSource: Send {
+    /// Appends the next piece, some 100 KiB. False when that was the last.
+    fn next(&mut self, out: &mut BytesMut) -> bool;
+}
+
+/// Something to write.
+enum Outgoing {
+    Packet(QuorumPacket),
+    Snapshot(Box<dyn SnapshotSource>),
+}
+
+/// What the two tasks of a link and its users share.
+struct LinkState {
+    id: LinkId,
+    outgoing: Mutex<VecDeque<Outgoing>>,
+    /// Bytes in `outgoing`.
+    behind: AtomicU64,
+    wake: Notify,
+    /// Allowed silence in ms, 0 for any.
+    silence_ms: AtomicU64,
+    /// Bytes written of a snapshot under way, never 0 while one is.
+    streaming: AtomicU64,
+    room: Arc<Semaphore>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+struct Shared<S> {
+    options: Options,
+    tasks: Tasks,
+    links: Mutex<Map<LinkId, Arc<LinkState>>>,
+    unknown: Mutex<VecDeque<LinkId>>,
+    listener: Mutex<Option<AbortHandle>>,
+    next: AtomicU64,
+    new_sink: Box<dyn Fn() -> S + Send + Sync>,
+    deliver: Box<dyn Fn(Event<S>) + Send + Sync>,
+}
+
+/// All links of this member on the learner port, its own listener included.
+pub struct QuorumLinks<S> {
+    shared: Arc<Shared<S>>,
+}
+
+impl<S> Clone for QuorumLinks<S> {
+    fn clone(&self) -> Self {
+        QuorumLinks { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
+    /// No links yet. `new_sink` makes the receiver of a snapshot; `deliver` takes events, from any
+    /// thread, and must not block.
+    pub fn new(
+        runtime: Handle,
+        options: Options,
+        new_sink: impl Fn() -> S + Send + Sync + 'static,
+        deliver: impl Fn(Event<S>) + Send + Sync + 'static,
+    ) -> QuorumLinks<S> {
+        let shared = Shared {
+            options,
+            tasks: Tasks::new(runtime),
+            links: Mutex::new(map()),
+            unknown: Mutex::new(VecDeque::new()),
+            listener: Mutex::new(None),
+            next: AtomicU64::new(1),
+            new_sink: Box::new(new_sink),
+            deliver: Box::new(deliver),
+        };
+        QuorumLinks { shared: Arc::new(shared) }
+    }
+
+    /// Binds the learner port and takes links, until [`QuorumLinks::stop_listening`]. Told by
+    /// [`Event::Listening`] or, after the initial silence without success, [`Event::ListenFailed`].
+    pub fn listen(&self) {
+        let mut listener = self.shared.listener.lock();
+        if let Some(before) = listener.take() {
+            before.abort();
+        }
+        let shared = Arc::clone(&self.shared);
+        *listener = Some(self.shared.tasks.spawn(async move { shared.serve().await }));
+    }
+
+    /// Closes the learner port. Links stay.
+    pub fn stop_listening(&self) {
+        if let Some(listener) = self.shared.listener.lock().take() {
+            listener.abort();
+        }
+    }
+
+    /// Starts dialling; [`Event::Up`] or [`Event::Down`] follows for the link returned.
+    pub fn dial(&self, dial: Dial) -> LinkId {
+        let shared = Arc::clone(&self.shared);
+        let state = shared.new_link();
+        let id = state.id;
+        let task = Arc::clone(&state);
+        let handle = self.shared.tasks.spawn(async move {
+            match shared.connect(&dial).await {
+                Ok((stream, address)) => shared.start(&task, stream, address, true),
+                Err(error) => shared.down(id, format!("cannot reach {:?}: {error}", dial.to)),
+            }
+        });
+        state.tasks.lock().push(handle);
+        id
+    }
+
+    /// Queues a packet; ignored when the link is gone. Never blocks.
+    pub fn send(&self, link: LinkId, packet: QuorumPacket) {
+        let length = packet.encoded_len() as u64;
+        let Some(state) = self.shared.links.lock().get(&link).cloned() else { return };
+        if state.behind.fetch_add(length, Ordering::Relaxed) + length > BEHIND_MAX as u64 {
+            return self.shared.down(link, format!("more than {BEHIND_MAX} bytes behind"));
+        }
+        state.outgoing.lock().push_back(Outgoing::Packet(packet));
+        state.wake.notify_one();
+    }
+
+    /// Queues the stream of a snapshot, behind the SNAP packet that announces it.
+    pub fn send_snapshot(&self, link: LinkId, source: Box<dyn SnapshotSource>) {
+        let Some(state) = self.shared.links.lock().get(&link).cloned() else { return };
+        state.outgoing.lock().push_back(Outgoing::Snapshot(source));
+        state.wake.notify_one();
+    }
+
+    /// How long the peer may be silent from now on; zero for any length.
+    pub fn set_silence(&self, link: LinkId, silence: Duration) {
+        if let Some(state) = self.shared.links.lock().get(&link) {
+            let ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+            state.silence_ms.store(ms, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a link without an event. What was queued may not have been sent.
+    pub fn close(&self, link: LinkId) {
+        self.shared.remove(link);
+    }
+
+    /// Links there are, dialling ones included.
+    pub fn len(&self) -> usize {
+        self.shared.links.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Closes the port and every link, without events.
+    pub async fn shut_down(&self) {
+        self.stop_listening();
+        self.shared.links.lock().clear();
+        self.shared.tasks.shut_down().await;
+    }
+}
+
+impl<S: ImageSink + Send + 'static> Shared<S> {
+    async fn serve(self: Arc<Self>) {
+        let listeners = match self.bind().await {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                let reason = format!("learner port {:?}: {error}", self.options.listen);
+                return (self.deliver)(Event::ListenFailed { reason });
+            }
+        };
+        (self.deliver)(Event::Listening);
+        let mut accepting = tokio::task::JoinSet::new();
+        for listener in listeners {
+            let shared = Arc::clone(&self);
+            accepting.spawn(async move { shared.accept(listener).await });
+        }
+        while accepting.join_next().await.is_some() {}
+    }
+
+    /// The port may still belong to a predecessor for a moment.
+    async fn bind(&self) -> io::Result<Vec<TcpListener>> {
+        let bind = async {
+            loop {
+                match net::listen(&self.options.listen, self.options.listen_on_all).await {
+                    Ok(listeners) => return listeners,
+                    Err(error) => tracing::warn!(%error, "learner port not bound, retrying"),
+                }
+                tokio::time::sleep(BIND_PAUSE).await;
+            }
+        };
+        match tokio::time::timeout(self.options.first_silence, bind).await {
+            Ok(listeners) => Ok(listeners),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    let state = self.new_link();
+                    let mut unknown = self.unknown.lock();
+                    unknown.push_back(state.id);
+                    let oldest = (unknown.len() > UNKNOWN_MAX).then(|| unknown.pop_front());
+                    drop(unknown);
+                    if let Some(oldest) = oldest.flatten() {
+                        self.remove(oldest);
+                    }
+                    self.start(&state, stream, address, false);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "learner port: accept failed");
+                    tokio::time::sleep(BIND_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, dial: &Dial) -> io::Result<(TcpStream, SocketAddr)> {
+        let deadline = tokio::time::Instant::now() + dial.limit;
+        let mut pause = dial.pause / 8;
+        let mut attempts = 0;
+        loop {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            match net::dial(&dial.to, left).await {
+                Ok(stream) => {
+                    let address = stream.peer_addr()?;
+                    return Ok((stream, address));
+                }
+                Err(error) if left.is_zero() => return Err(error),
+                Err(error) => {
+                    // The sooner attempts are ours; those Apache makes are counted.
+                    attempts += u32::from(pause >= dial.pause);
+                    if attempts >= dial.attempts {
+                        return Err(error);
+                    }
+                    tracing::debug!(to = ?dial.to, %error, "leader not reached yet");
+                }
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 2).min(dial.pause);
+        }
+    }
+
+    fn new_link(&self) -> Arc<LinkState> {
+        let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
+        let silence = u64::try_from(self.options.first_silence.as_millis()).unwrap_or(u64::MAX);
+        let state = Arc::new(LinkState {
+            id,
+            outgoing: Mutex::new(VecDeque::new()),
+            behind: AtomicU64::new(0),
+            wake: Notify::new(),
+            silence_ms: AtomicU64::new(silence),
+            streaming: AtomicU64::new(0),
+            room: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            tasks: Mutex::new(Vec::new()),
+        });
+        self.links.lock().insert(id, Arc::clone(&state));
+        state
+    }
+
+    fn remove(&self, id: LinkId) -> bool {
+        let Some(state) = self.links.lock().remove(&id) else { return false };
+        self.unknown.lock().retain(|unknown| *unknown != id);
+        for task in state.tasks.lock().drain(..) {
+            task.abort();
+        }
+        state.outgoing.lock().clear();
+        true
+    }
+
+    /// Ends a link and says so, once.
+    fn down(&self, id: LinkId, reason: String) {
+        if self.remove(id) {
+            (self.deliver)(Event::Down { link: id, reason });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,394 @@
+use super::*;
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use crate::proto::image::ImageNode;
+use crate::proto::jute::{DecodeError, Jute, Write};
+use crate::proto::quorum::PacketKind;
+use crate::types::{Acl, StatPersisted, Zxid, open_acl};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Remembers everything.
+#[derive(Debug, Default, PartialEq)]
+struct Sink {
+    sessions: Vec<(i64, i32)>,
+    acls: Vec<(i64, Vec<Acl>)>,
+    nodes: Vec<(String, Option<Bytes>)>,
+}
+
+impl ImageSink for Sink {
+    fn session(&mut self, id: i64, timeout_ms: i32) {
+        self.sessions.push((id, timeout_ms));
+    }
+    fn acl(&mut self, index: i64, acl: Vec<Acl>) {
+        self.acls.push((index, acl));
+    }
+    fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String> {
+        if path == "/orphan" {
+            return Err("no parent".to_owned());
+        }
+        self.nodes.push((path.to_owned(), node.data));
+        Ok(())
+    }
+}
+
+struct Node {
+    links: QuorumLinks<Sink>,
+    events: mpsc::UnboundedReceiver<Event<Sink>>,
+    port: u16,
+}
+
+impl Node {
+    fn new() -> Node {
+        Node::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Options)) -> Node {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let port = probe.local_addr().expect("address").port();
+        drop(probe);
+        let (deliver, events) = mpsc::unbounded_channel();
+        let mut options = Options {
+            listen: vec![HostPort::new("127.0.0.1", port)],
+            listen_on_all: false,
+            first_silence: PATIENCE,
+            record_max: 1 << 20,
+            keep_alive: false,
+        };
+        change(&mut options);
+        let links = QuorumLinks::new(Handle::current(), options, Sink::default, move |event| {
+            deliver.send(event).unwrap_or_default();
+        });
+        Node { links, events, port }
+    }
+
+    async fn listening() -> Node {
+        let mut node = Node::new();
+        node.listen().await;
+        node
+    }
+
+    async fn listen(&mut self) {
+        self.links.listen();
+        assert!(matches!(self.event().await, Event::Listening));
+    }
+
+    async fn event(&mut self) -> Event<Sink> {
+        patient(self.events.recv()).await.expect("sender lives")
+    }
+
+    async fn up(&mut self) -> LinkId {
+        match self.event().await {
+            Event::Up { link, .. } => link,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn packet(&mut self) -> QuorumPacket {
+        match self.event().await {
+            Event::Packet { packet, .. } => packet,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn down(&mut self) -> String {
+        match self.event().await {
+            Event::Down { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn dial(&self, port: u16) -> LinkId {
+        self.links.dial(Dial {
+            to: vec![HostPort::new("127.0.0.1", port)],
+            attempts: 5,
+            pause: Duration::from_millis(8),
+            limit: PATIENCE,
+        })
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).await.expect("connect")
+    }
+}
+
+async fn patient<T>(f: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, f).await.expect("in time")
+}
+
+fn packet(kind: PacketKind, zxid: i64) -> QuorumPacket {
+    QuorumPacket::new(kind, Zxid(zxid))
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut bytes = [0; 64];
+    loop {
+        match patient(stream.read(&mut bytes)).await {
+            Ok(0) | Err(_) => return true,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// A leader and a learner with a link between them.
+async fn pair() -> (Node, LinkId, Node, LinkId) {
+    let mut leader = Node::listening().await;
+    let mut learner = Node::new();
+    let down = learner.dial(leader.port);
+    assert_eq!(learner.up().await, down);
+    learner.links.send(down, packet(PacketKind::FollowerInfo, 0));
+    let up = leader.up().await;
+    assert_eq!(leader.packet().await.kind, PacketKind::FollowerInfo);
+    (leader, up, learner, down)
+}
+
+/// Gives `pieces` one by one.
+struct Pieces(VecDeque<Bytes>);
+
+impl SnapshotSource for Pieces {
+    fn next(&mut self, out: &mut BytesMut) -> bool {
+        out.extend_from_slice(&self.0.pop_front().unwrap_or_default());
+        !self.0.is_empty()
+    }
+}
+
+fn image(nodes: usize) -> (Bytes, Sink) {
+    let mut w = BytesMut::new();
+    let mut sink = Sink::default();
+    w.i32(2);
+    for id in [7_i64, -9] {
+        w.i64(id);
+        w.i32(30_000);
+        sink.sessions.push((id, 30_000));
+    }
+    w.i32(1);
+    w.i64(3);
+    w.vec(Some(&open_acl()));
+    sink.acls.push((3, open_acl()));
+    for n in 0..nodes {
+        let path = if n == 0 { String::new() } else { format!("/node-{n}") };
+        let data = (n % 3 != 0).then(|| Bytes::from(vec![n as u8; n % 700]));
+        w.str(&path);
+        w.put(&ImageNode { data: data.clone(), acl: 3, stat: StatPersisted::default() });
+        sink.nodes.push((path, data));
+    }
+    (w.freeze(), sink)
+}
+
+#[tokio::test]
+async fn packets_go_both_ways_in_order() {
+    let (mut leader, up, mut learner, down) = pair().await;
+    for n in 0..1000 {
+        let data = Bytes::from(vec![n as u8; (n * 37 % 5000) as usize]);
+        leader.links.send(up, QuorumPacket::with_data(PacketKind::Proposal, Zxid(n), data));
+        learner.links.send(down, packet(PacketKind::Ack, n));
+    }
+    for n in 0..1000 {
+        let proposal = learner.packet().await;
+        assert_eq!((proposal.zxid, proposal.payload().len() as i64), (Zxid(n), n * 37 % 5000));
+        assert_eq!(leader.packet().await, packet(PacketKind::Ack, n));
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_streamed_between_packets() {
+    let (leader, up, mut learner, _) = pair().await;
+    let (bytes, expected) = image(3000);
+    leader.links.send(up, packet(PacketKind::Snap, 5));
+    let pieces = bytes.chunks(10_000).map(Bytes::copy_from_slice).collect();
+    leader.links.send_snapshot(up, Box::new(Pieces(pieces)));
+    leader.links.send(up, packet(PacketKind::NewLeader, 6));
+    assert_eq!(learner.packet().await.kind, PacketKind::Snap);
+    match learner.event().await {
+        Event::Snapshot { sink, .. } => assert_eq!(sink, expected),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(learner.packet().await.kind, PacketKind::NewLeader);
+}
+
+#[test]
+fn a_snapshot_may_be_cut_anywhere() {
+    let (mut bytes, expected) = {
+        let (bytes, expected) = image(20);
+        (BytesMut::from(bytes), expected)
+    };
+    stream::end(&mut bytes);
+    bytes.extend_from_slice(b"next");
+    for step in [1, 2, 3, 7, 64, 4096] {
+        let mut stream = ImageStream::new(1 << 20);
+        let mut sink = Sink::default();
+        let mut input = BytesMut::new();
+        let mut done = false;
+        for piece in bytes.chunks(step) {
+            input.extend_from_slice(piece);
+            done = done || stream.feed(&mut input, &mut sink).expect("valid");
+        }
+        assert!(done, "{step}");
+        assert_eq!((&sink, &input[..]), (&expected, &b"next"[..]), "{step}");
+    }
+}
+
+#[test]
+fn bombs_in_a_snapshot_are_refused_before_they_are_held() {
+    let feed = |bytes: &[u8]| {
+        let mut input = BytesMut::from(bytes);
+        ImageStream::new(1000).feed(&mut input, &mut Sink::default())
+    };
+    let mut long = BytesMut::new();
+    long.i32(0);
+    long.i32(0);
+    let empty_heads = long.clone();
+    long.i32(i32::MAX);
+    assert!(matches!(feed(&long), Err(StreamError::Decode(DecodeError::Length { .. }))));
+    let mut acls = BytesMut::new();
+    acls.i32(0);
+    acls.i32(1);
+    acls.i64(1);
+    acls.i32(i32::MAX);
+    assert!(feed(&acls).is_err(), "a vector of two thousand million");
+    assert!(feed(&(-1_i32).to_be_bytes()).is_err(), "a negative count");
+    let mut orphan = empty_heads.clone();
+    orphan.str("/orphan");
+    orphan.put(&ImageNode { data: None, acl: -1, stat: StatPersisted::default() });
+    assert!(matches!(feed(&orphan), Err(StreamError::Image(_))));
+    let mut unsigned = empty_heads;
+    unsigned.str("/");
+    unsigned.str("BenWasThere");
+    assert!(matches!(feed(&unsigned), Err(StreamError::Signature(_))));
+}
+
+#[tokio::test]
+async fn a_learner_dials_until_the_leader_listens() {
+    let mut leader = Node::new();
+    let mut learner = Node::new();
+    let link = learner.links.dial(Dial {
+        to: vec![HostPort::new("127.0.0.1", leader.port)],
+        attempts: 10_000,
+        pause: Duration::from_millis(1),
+        limit: PATIENCE,
+    });
+    leader.listen().await;
+    assert_eq!(learner.up().await, link);
+}
+
+#[tokio::test]
+async fn a_leader_that_never_listens_is_given_up() {
+    let mut learner = Node::new();
+    let nobody = Node::new();
+    learner.dial(nobody.port);
+    assert!(learner.down().await.contains("cannot reach"));
+    assert!(learner.links.is_empty());
+}
+
+#[tokio::test]
+async fn a_closed_link_says_nothing_more_and_the_peer_hears_of_it() {
+    let (mut leader, up, mut learner, _) = pair().await;
+    leader.links.close(up);
+    learner.down().await;
+    leader.links.send(up, packet(PacketKind::Ping, 0));
+    assert!(leader.links.is_empty());
+    assert!(leader.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn silence_beyond_the_phase_ends_the_link() {
+    let (mut leader, up, _learner, _) = pair().await;
+    leader.links.set_silence(up, Duration::from_millis(30));
+    // The reader still waits under the first allowance: a packet starts the new one.
+    _learner.links.send(LinkId(1), packet(PacketKind::Ping, 0));
+    leader.packet().await;
+    assert!(leader.down().await.contains("silent"));
+}
+
+#[tokio::test]
+async fn bad_input_closes_its_own_link_and_names_the_peer() {
+    let mut leader = Node::listening().await;
+    let valid = packet(PacketKind::Ack, 1).to_bytes();
+    let mut too_long = BytesMut::from(&valid[..12]);
+    too_long.i32((1 << 20) + 1);
+    let bad: Vec<(&str, Vec<u8>)> = vec![
+        ("http", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        ("negative length", [&valid[..12], &[0xff, 0xff, 0xff, 0xfe]].concat()),
+        ("too long", too_long.to_vec()),
+        ("many ids", [&valid[..16], &[0x7f, 0xff, 0xff, 0xff]].concat()),
+    ];
+    for (what, bytes) in bad {
+        let mut stream = leader.connect().await;
+        let address = stream.local_addr().expect("address").to_string();
+        stream.write_all(&bytes).await.expect("write");
+        assert!(is_closed(&mut stream).await, "{what}");
+        assert!(leader.down().await.contains(&address), "{what}");
+    }
+    let mut good = leader.connect().await;
+    for byte in &valid[..] {
+        good.write_all(&[*byte]).await.expect("write");
+    }
+    leader.up().await;
+    assert_eq!(leader.packet().await, packet(PacketKind::Ack, 1));
+    // Bad later: the link that was good goes down, once.
+    good.write_all(&[0xff; 4]).await.expect("write");
+    leader.down().await;
+}
+
+#[tokio::test]
+async fn a_half_packet_has_a_deadline_as_a_whole() {
+    let mut leader = Node::with(|o| o.first_silence = Duration::from_millis(50));
+    leader.listen().await;
+    let mut stream = leader.connect().await;
+    stream.write_all(&[0, 0, 0]).await.expect("write");
+    assert!(is_closed(&mut stream).await);
+    assert!(leader.down().await.contains("first packet"));
+}
+
+#[tokio::test]
+async fn callers_without_a_packet_are_bounded() {
+    let leader = Node::listening().await;
+    let mut streams = Vec::new();
+    for _ in 0..UNKNOWN_MAX + 4 {
+        streams.push(leader.connect().await);
+    }
+    for stream in &mut streams[..4] {
+        assert!(is_closed(stream).await);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_stops_at_the_bound_until_packets_are_handled() {
+    let (mut leader, up, learner, down) = pair().await;
+    let big = Bytes::from(vec![0; 1 << 20]);
+    for n in 0..20 {
+        let request = QuorumPacket::with_data(PacketKind::Request, Zxid(n), big.clone());
+        learner.links.send(down, request);
+    }
+    let state = leader.shared_link(up);
+    let mut held = Vec::new();
+    for _ in 0..IN_FLIGHT_MAX / ((1 << 20) + 20) {
+        held.push(leader.event().await);
+    }
+    assert!(state.room.available_permits() < 1 << 20, "the next one has to wait");
+    held.clear();
+    for _ in 15..20 {
+        leader.packet().await;
+    }
+}
+
+impl Node {
+    fn shared_link(&self, link: LinkId) -> Arc<LinkState> {
+        Arc::clone(&self.links.shared.links.lock()[&link])
+    }
+}
+
+#[tokio::test]
+async fn the_port_is_free_again_after_leading() {
+    let mut leader = Node::listening().await;
+    leader.links.stop_listening();
+    leader.listen().await;
+    let mut other = Node::with(|o| {
+        o.listen = vec![HostPort::new("127.0.0.1", leader.port)];
+        o.first_silence = Duration::from_millis(10);
+    });
+    other.links.listen();
+    assert!(matches!(other.event().await, Event::ListenFailed { .. }));
+}
