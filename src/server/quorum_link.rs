@@ -11,9 +11,9 @@
 //! - **A snapshot is streamed both ways.** The sender asks a [`SnapshotSource`] for the next piece
 //!   while the state goes on serving; the receiver feeds an [`ImageSink`] piece by piece. Neither
 //!   ever holds the whole.
-//! - **Time-outs count progress.** The silence allowed is what the peer's phase demands
-//!   ([`QuorumLinks::set_silence`]); bytes that move in a snapshot are not silence (ZOOKEEPER-1465,
-//!   a large tree against `initLimit`). Only the first packet has a deadline as a whole.
+//! - **Who may be silent, and for how long, is `zab`'s matter.** Here only the first packet of an
+//!   accepted link has a deadline. While a snapshot moves, [`Event::Progress`] says that the other
+//!   side lives (ZOOKEEPER-1465, a large tree against `initLimit`).
 //! - **Bad input costs the link.** The reason names the peer's address and what was wrong.
 
 use std::collections::VecDeque;
@@ -58,25 +58,13 @@ pub struct Options {
     pub listen: Vec<HostPort>,
     /// `quorumListenOnAllIPs`: only the ports of `listen` count.
     pub listen_on_all: bool,
-    /// How long a new link may be silent, and how long its first packet may take altogether.
-    pub first_silence: Duration,
+    /// How long the first packet of an accepted link may take altogether, and how long binding the
+    /// port is tried.
+    pub first_packet: Duration,
     /// Largest payload of a packet and largest record of a snapshot, in bytes.
     pub record_max: usize,
     /// `tcpKeepAlive`.
     pub keep_alive: bool,
-}
-
-/// How a learner dials.
-#[derive(Clone, Debug)]
-pub struct Dial {
-    /// All addresses of the leader; raced.
-    pub to: Vec<HostPort>,
-    /// Attempts at the full pause, 1 or more (Apache: 5).
-    pub attempts: u32,
-    /// Between attempts (`leaderConnectDelayDuringRetryMs`); the first ones come sooner.
-    pub pause: Duration,
-    /// For all attempts together.
-    pub limit: Duration,
 }
 
 /// A part of a link's bound on packets in flight; given back when dropped.
@@ -105,6 +93,11 @@ pub enum Event<S> {
         packet: QuorumPacket,
         /// To be dropped when the packet has been handled.
         room: Room,
+    },
+    /// Some of a snapshot has moved, in either direction.
+    Progress {
+        /// Where.
+        link: LinkId,
     },
     /// The snapshot behind the SNAP packet before this is complete.
     Snapshot {
@@ -149,10 +142,6 @@ struct LinkState {
     /// Bytes in `outgoing`.
     behind: AtomicU64,
     wake: Notify,
-    /// Allowed silence in ms, 0 for any.
-    silence_ms: AtomicU64,
-    /// Bytes written of a snapshot under way, never 0 while one is.
-    streaming: AtomicU64,
     room: Arc<Semaphore>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
@@ -202,7 +191,7 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
     }
 
     /// Binds the learner port and takes links, until [`QuorumLinks::stop_listening`]. Told by
-    /// [`Event::Listening`] or, after the initial silence without success, [`Event::ListenFailed`].
+    /// [`Event::Listening`] or, after some time without success, [`Event::ListenFailed`].
     pub fn listen(&self) {
         let mut listener = self.shared.listener.lock();
         if let Some(before) = listener.take() {
@@ -219,20 +208,21 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         }
     }
 
-    /// Starts dialling; [`Event::Up`] or [`Event::Down`] follows for the link returned.
-    pub fn dial(&self, dial: Dial) -> LinkId {
+    /// Connects to whichever of the addresses answers first, within `limit`. [`Event::Up`] or
+    /// [`Event::Down`] follows for `link`, which the caller numbers from
+    /// `zab::LINK_OUTBOUND` on.
+    pub fn dial(&self, link: LinkId, to: Vec<HostPort>, limit: Duration) {
         let shared = Arc::clone(&self.shared);
-        let state = shared.new_link();
-        let id = state.id;
+        let state = shared.new_link(link);
         let task = Arc::clone(&state);
         let handle = self.shared.tasks.spawn(async move {
-            match shared.connect(&dial).await {
-                Ok((stream, address)) => shared.start(&task, stream, address, true),
-                Err(error) => shared.down(id, format!("cannot reach {:?}: {error}", dial.to)),
+            let connected = net::dial(&to, limit).await;
+            match connected.and_then(|stream| Ok((stream.peer_addr()?, stream))) {
+                Ok((address, stream)) => shared.start(&task, stream, address, true),
+                Err(error) => shared.down(link, format!("cannot reach {to:?}: {error}")),
             }
         });
         state.tasks.lock().push(handle);
-        id
     }
 
     /// Queues a packet; ignored when the link is gone. Never blocks.
@@ -251,14 +241,6 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         let Some(state) = self.shared.links.lock().get(&link).cloned() else { return };
         state.outgoing.lock().push_back(Outgoing::Snapshot(source));
         state.wake.notify_one();
-    }
-
-    /// How long the peer may be silent from now on; zero for any length.
-    pub fn set_silence(&self, link: LinkId, silence: Duration) {
-        if let Some(state) = self.shared.links.lock().get(&link) {
-            let ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-            state.silence_ms.store(ms, Ordering::Relaxed);
-        }
     }
 
     /// Ends a link without an event. What was queued may not have been sent.
@@ -313,7 +295,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                 tokio::time::sleep(BIND_PAUSE).await;
             }
         };
-        match tokio::time::timeout(self.options.first_silence, bind).await {
+        match tokio::time::timeout(self.options.first_packet, bind).await {
             Ok(listeners) => Ok(listeners),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
@@ -323,7 +305,8 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let state = self.new_link();
+                    let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
+                    let state = self.new_link(id);
                     let mut unknown = self.unknown.lock();
                     unknown.push_back(state.id);
                     let oldest = (unknown.len() > UNKNOWN_MAX).then(|| unknown.pop_front());
@@ -341,42 +324,12 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         }
     }
 
-    async fn connect(&self, dial: &Dial) -> io::Result<(TcpStream, SocketAddr)> {
-        let deadline = tokio::time::Instant::now() + dial.limit;
-        let mut pause = dial.pause / 8;
-        let mut attempts = 0;
-        loop {
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            match net::dial(&dial.to, left).await {
-                Ok(stream) => {
-                    let address = stream.peer_addr()?;
-                    return Ok((stream, address));
-                }
-                Err(error) if left.is_zero() => return Err(error),
-                Err(error) => {
-                    // The sooner attempts are ours; those Apache makes are counted.
-                    attempts += u32::from(pause >= dial.pause);
-                    if attempts >= dial.attempts {
-                        return Err(error);
-                    }
-                    tracing::debug!(to = ?dial.to, %error, "leader not reached yet");
-                }
-            }
-            tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 2).min(dial.pause);
-        }
-    }
-
-    fn new_link(&self) -> Arc<LinkState> {
-        let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
-        let silence = u64::try_from(self.options.first_silence.as_millis()).unwrap_or(u64::MAX);
+    fn new_link(&self, id: LinkId) -> Arc<LinkState> {
         let state = Arc::new(LinkState {
             id,
             outgoing: Mutex::new(VecDeque::new()),
             behind: AtomicU64::new(0),
             wake: Notify::new(),
-            silence_ms: AtomicU64::new(silence),
-            streaming: AtomicU64::new(0),
             room: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             tasks: Mutex::new(Vec::new()),
         });

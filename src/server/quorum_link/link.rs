@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +21,8 @@ use crate::server::net;
 const WRITE_BATCH: usize = 256 << 10;
 /// Free space that a read is offered.
 const READ_CHUNK: usize = 64 << 10;
+/// Bytes of a snapshot between two reports of progress.
+const PROGRESS_BYTES: usize = 256 << 10;
 
 impl<S: ImageSink + Send + 'static> Shared<S> {
     /// Puts a connected socket to work.
@@ -46,7 +47,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         });
         let (shared, link) = (Arc::clone(self), Arc::clone(state));
         let writer = self.tasks.spawn(async move {
-            let error = write_all(&link, write).await;
+            let error = shared.write(&link, write).await;
             shared.down(link.id, format!("{address}: {error}"));
         });
         state.tasks.lock().extend([reader, writer]);
@@ -66,19 +67,21 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         let mut input = BytesMut::with_capacity(READ_CHUNK);
         if !dialled {
             // Nothing is known of this peer: its first packet has a deadline as a whole.
-            let deadline = self.options.first_silence;
-            let first = self.next_packet(link, &mut read, &mut input);
+            let deadline = self.options.first_packet;
+            let first = self.next_packet(&mut read, &mut input);
             let packet = match tokio::time::timeout(deadline, first).await {
                 Ok(Ok(packet)) => packet,
-                Ok(Err(error)) if error.kind() != io::ErrorKind::TimedOut => return error,
-                Ok(Err(_)) | Err(_) => return timed_out("no first packet in time"),
+                Ok(Err(error)) => return error,
+                Err(_) => {
+                    return io::Error::new(io::ErrorKind::TimedOut, "no first packet in time");
+                }
             };
             self.unknown.lock().retain(|unknown| *unknown != link.id);
             (self.deliver)(Event::Up { link: link.id, address, dialled });
             self.pass_on(link, packet).await;
         }
         loop {
-            let packet = match self.next_packet(link, &mut read, &mut input).await {
+            let packet = match self.next_packet(&mut read, &mut input).await {
                 Ok(packet) => packet,
                 Err(error) => return error,
             };
@@ -95,7 +98,6 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
 
     async fn next_packet(
         &self,
-        link: &LinkState,
         read: &mut OwnedReadHalf,
         input: &mut BytesMut,
     ) -> io::Result<QuorumPacket> {
@@ -104,7 +106,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             if let Some(packet) = QuorumPacket::split_from(input, max).map_err(io::Error::other)? {
                 return Ok(packet);
             }
-            read_some(link, read, input).await?;
+            read_some(read, input).await?;
         }
     }
 
@@ -124,12 +126,61 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
     ) -> io::Result<S> {
         let mut sink = (self.new_sink)();
         let mut image = ImageStream::new(self.options.record_max);
+        let mut unreported = 0;
         while !image.feed(input, &mut sink).map_err(io::Error::other)? {
-            read_some(link, read, input).await?;
-            // A long tree must not starve the other links of this thread.
-            tokio::task::yield_now().await;
+            unreported += read_some(read, input).await?;
+            if unreported >= PROGRESS_BYTES {
+                unreported = 0;
+                (self.deliver)(Event::Progress { link: link.id });
+                // A long tree must not starve the other links of this thread.
+                tokio::task::yield_now().await;
+            }
         }
         Ok(sink)
+    }
+
+    /// Writes what gathers, until the socket fails.
+    async fn write(&self, link: &LinkState, mut write: OwnedWriteHalf) -> io::Error {
+        let mut out = BytesMut::with_capacity(16 << 10);
+        loop {
+            let snapshot = gather(link, &mut out);
+            if out.is_empty() && snapshot.is_none() {
+                link.wake.notified().await;
+                continue;
+            }
+            if let Err(error) = write.write_all(&out).await {
+                return error;
+            }
+            out.clear();
+            if out.capacity() > 2 * WRITE_BATCH {
+                out = BytesMut::with_capacity(16 << 10);
+            }
+            if let Some(source) = snapshot
+                && let Err(error) = self.write_snapshot(link, &mut write, source).await
+            {
+                return error;
+            }
+        }
+    }
+
+    async fn write_snapshot(
+        &self,
+        link: &LinkState,
+        write: &mut OwnedWriteHalf,
+        mut source: Box<dyn SnapshotSource>,
+    ) -> io::Result<()> {
+        let mut out = BytesMut::with_capacity(WRITE_BATCH);
+        let mut more = true;
+        while more {
+            more = source.next(&mut out);
+            if !more {
+                stream::end(&mut out);
+            }
+            write.write_all(&out).await?;
+            (self.deliver)(Event::Progress { link: link.id });
+            out.clear();
+        }
+        Ok(())
     }
 }
 
@@ -140,55 +191,12 @@ impl Room {
     }
 }
 
-fn timed_out(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, what)
-}
-
-/// Reads what there is, at least one byte, within the allowed silence. While a snapshot goes out,
-/// bytes that move in that direction are as good.
-async fn read_some(
-    link: &LinkState,
-    read: &mut OwnedReadHalf,
-    input: &mut BytesMut,
-) -> io::Result<()> {
+/// Reads what there is, at least one byte.
+async fn read_some(read: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Result<usize> {
     input.reserve(READ_CHUNK);
-    loop {
-        let silence = match link.silence_ms.load(Ordering::Relaxed) {
-            0 => Duration::from_secs(365 * 24 * 3600),
-            ms => Duration::from_millis(ms),
-        };
-        let sent = link.streaming.load(Ordering::Relaxed);
-        match tokio::time::timeout(silence, read.read_buf(input)).await {
-            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => return Err(error),
-            Err(_) if link.streaming.load(Ordering::Relaxed) != sent => {}
-            Err(_) => return Err(timed_out("silent for too long")),
-        }
-    }
-}
-
-/// Writes what gathers, until the socket fails.
-async fn write_all(link: &LinkState, mut write: OwnedWriteHalf) -> io::Error {
-    let mut out = BytesMut::with_capacity(16 << 10);
-    loop {
-        let snapshot = gather(link, &mut out);
-        if out.is_empty() && snapshot.is_none() {
-            link.wake.notified().await;
-            continue;
-        }
-        if let Err(error) = write.write_all(&out).await {
-            return error;
-        }
-        out.clear();
-        if out.capacity() > 2 * WRITE_BATCH {
-            out = BytesMut::with_capacity(16 << 10);
-        }
-        if let Some(source) = snapshot
-            && let Err(error) = write_snapshot(link, &mut write, source).await
-        {
-            return error;
-        }
+    match read.read_buf(input).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        n => Ok(n),
     }
 }
 
@@ -205,23 +213,4 @@ fn gather(link: &LinkState, out: &mut BytesMut) -> Option<Box<dyn SnapshotSource
         }
     }
     None
-}
-
-async fn write_snapshot(
-    link: &LinkState,
-    write: &mut OwnedWriteHalf,
-    mut source: Box<dyn SnapshotSource>,
-) -> io::Result<()> {
-    let mut out = BytesMut::with_capacity(WRITE_BATCH);
-    let mut more = true;
-    while more {
-        more = source.next(&mut out);
-        if !more {
-            stream::end(&mut out);
-        }
-        write.write_all(&out).await?;
-        link.streaming.fetch_add(out.len() as u64, Ordering::Relaxed);
-        out.clear();
-    }
-    Ok(())
 }
