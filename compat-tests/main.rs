@@ -1,3 +1,20 @@
 //! Everything that needs a second program: real clients, Apache servers, other people's suites.
+//!
+//! `cargo test --test compat` runs the quick form; names on the command line select cases, and
+//! `ROOKEEPER_COMPAT=full` (or `ci`) runs the longer forms. See `docs/COMPATIBILITY.md`.
+#![allow(missing_docs)]
+#![allow(dead_code)]
 
-fn main() {}
+mod differential;
+mod harness;
+
+use harness::runner::Suite;
+
+fn main() {
+    let mut suite = Suite::default();
+    differential::replay::add(&mut suite);
+    differential::live::add(&mut suite);
+    let (_lines, ok) = suite.run();
+    harness::apache::shut_down();
+    std::process::exit(if ok { 0 } else { 1 });
+}

@@ -1,0 +1,130 @@
+//! Generated programs against two live servers at once.
+
+use std::time::Instant;
+
+use super::exec::{self, Transcript};
+use super::script::Program;
+use super::{generate, minimise, replay};
+use crate::harness::ports::TempDir;
+use crate::harness::runner::{Outcome, Stop, Suite};
+use crate::harness::server::{Kind, Server};
+use crate::harness::tools::{self, Level};
+
+/// Operations per program.
+const LENGTH: usize = 60;
+/// Programs on one pair of servers before they are replaced by fresh ones.
+const PER_SERVER: usize = 40;
+/// Differences after which a run gives up.
+const DIFFERENCES_MAX: usize = 5;
+
+/// Adds the cases.
+pub fn add(suite: &mut Suite) {
+    let seed = std::env::var("ROOKEEPER_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1u64);
+    let operations = std::env::var("ROOKEEPER_OPERATIONS").ok().and_then(|s| s.parse().ok());
+    let default = match tools::level() {
+        Level::Quick => 10_000,
+        Level::Ci => 100_000,
+        Level::Full => 1_000_000,
+    };
+    let operations: usize = operations.unwrap_or(default);
+    suite.add("differential", "generated", Level::Quick, move || {
+        tools::need("java")?;
+        compare(Kind::Hosted, Kind::Rookeeper, seed, operations, true)
+    });
+    // The reference against itself: what differs here is left open by Apache, not a fault of ours.
+    suite.add("differential", "apache-against-itself", Level::Full, move || {
+        tools::need("java")?;
+        compare(Kind::Hosted, Kind::Hosted, seed, operations.min(100_000), false)
+    });
+}
+
+struct Pair {
+    _dirs: [TempDir; 2],
+    servers: [Server; 2],
+}
+
+impl Pair {
+    fn start(kinds: &[Kind; 2]) -> Result<Pair, Stop> {
+        let dirs = [TempDir::new("left"), TempDir::new("right")];
+        let mut servers = [0, 1].map(|i| Server::new(kinds[i].clone(), dirs[i].path()));
+        for server in &mut servers {
+            server.start()?;
+        }
+        Ok(Pair { _dirs: dirs, servers })
+    }
+
+    fn run(&mut self, steps: &[String]) -> Result<[Transcript; 2], Stop> {
+        let [left, right] = &mut self.servers;
+        std::thread::scope(|scope| {
+            let other = scope.spawn(move || exec::run(steps, right, true));
+            let left = exec::run(steps, left, true);
+            let right = other.join().map_err(|_| Stop::failed("the runner panicked"))?;
+            Ok([left?, right?])
+        })
+    }
+}
+
+/// Runs `operations` generated operations against both kinds.
+pub fn compare(left: Kind, right: Kind, seed: u64, operations: usize, keep: bool) -> Outcome {
+    let kinds = [left, right];
+    let started = Instant::now();
+    let programs = operations.div_ceil(LENGTH);
+    let mut found: Vec<String> = Vec::new();
+    let mut pair = Pair::start(&kinds)?;
+    for i in 0..programs {
+        if i % PER_SERVER == PER_SERVER - 1 {
+            pair = Pair::start(&kinds)?;
+        }
+        let seed = seed.wrapping_mul(1_000_003).wrapping_add(i as u64);
+        let steps = generate::program(seed, LENGTH);
+        let difference = match pair.run(&steps) {
+            Ok([want, got]) => replay::first_difference(&steps, &want, &got, |_| false),
+            Err(Stop::Failed(text)) => Some(text),
+            Err(other) => return Err(other),
+        };
+        let Some(text) = difference else { continue };
+        pair = Pair::start(&kinds)?;
+        found.push(explain(seed, &steps, &kinds, &text, keep));
+        if found.len() >= DIFFERENCES_MAX {
+            break;
+        }
+    }
+    let rate = operations as f64 / started.elapsed().as_secs_f64();
+    if found.is_empty() {
+        return Ok(format!("{operations} operations from seed {seed}, {rate:.0} per second"));
+    }
+    Err(Stop::failed(format!("{} differences\n{}", found.len(), found.join("\n"))))
+}
+
+/// Shortens a program that differs, stores it, and describes it.
+fn explain(seed: u64, steps: &[String], kinds: &[Kind; 2], text: &str, keep: bool) -> String {
+    let differs = |candidate: &[String]| -> Option<(String, Transcript)> {
+        let mut pair = Pair::start(kinds).ok()?;
+        match pair.run(candidate) {
+            Ok([want, got]) => {
+                replay::first_difference(candidate, &want, &got, |_| false).map(|text| (text, want))
+            }
+            Err(Stop::Failed(text)) => Some((text, Vec::new())),
+            Err(_) => None,
+        }
+    };
+    let Some(first) = differs(steps) else {
+        return format!("seed {seed}: only behind earlier programs on one server:\n{text}");
+    };
+    let best = minimise::shorten(steps, 150, |c| differs(c).is_some());
+    let (text, recorded) = differs(&best).unwrap_or(first);
+    let mut place = String::new();
+    if keep {
+        let mut program = Program { steps: best.clone(), ..Program::default() };
+        program.comments.push(format!("# Found by the generator with seed {seed}."));
+        program.recorded = recorded;
+        program.recorded.resize(best.len(), Vec::new());
+        let path = tools::cache().join(format!("found-{seed}.txt"));
+        if std::fs::write(&path, program.print()).is_ok() {
+            place = format!(
+                "\n  kept as found-{seed}.txt in the cache; move it to fixtures/differential"
+            );
+        }
+    }
+    format!("seed {seed}: {text}\n  program:\n    {}{place}", best.join("\n    "))
+}
