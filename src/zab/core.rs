@@ -1,0 +1,329 @@
+//! What every role shares: settings, the disk's mirror, the history, and the queue of actions.
+//!
+//! Roles get a `&mut Core` with every event. They never change the role themselves: they ask by
+//! [`Core::leave`], and [`Peer`](super::Peer) does it after the event.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::action::*;
+use super::election::Vote;
+use super::history::History;
+#[cfg(any(test, feature = "sim"))]
+use super::options::Mutant;
+use super::options::{DiskState, Options, Standing};
+use crate::proto::election::{NOTIFICATION_VERSION, Notification, ServerState};
+use crate::proto::quorum::{PacketKind, QuorumPacket};
+use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
+
+/// A change of role, to be made after the event that asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Transition {
+    /// Search for a leader.
+    Look(Why),
+    /// An election chose this vote.
+    Elected(Vote),
+    /// End for good.
+    Stop,
+}
+
+/// A request to the disk that has not been answered.
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    op: OpId,
+    since: Instant,
+    what: Write,
+}
+
+/// What an outstanding request will have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Write {
+    Append(Zxid),
+    AcceptedEpoch(Epoch),
+    CurrentEpoch(Epoch),
+    Truncate,
+    Install(Zxid),
+}
+
+/// What the roles share.
+#[derive(Clone, Debug)]
+pub(super) struct Core {
+    pub options: Options,
+    pub history: History,
+    pub standing: Standing,
+    /// Ask the next leader for a snapshot, because what is on disk can't be continued.
+    pub ask_snapshot: bool,
+    /// The vote that settled this server, told to those who search.
+    pub vote: Vote,
+    /// The election round (Apache's logical clock) of `vote`, or of the election under way.
+    pub round: i64,
+    /// What this server has seen committed in this life: never to be truncated.
+    pub known_committed: Zxid,
+    /// The state is being rebuilt from disk: nothing may be delivered to it, or served from it.
+    pub loading: bool,
+    accepted_epoch: Epoch,
+    current_epoch: Epoch,
+    outstanding: VecDeque<Outstanding>,
+    next_op: u64,
+    next_read: u64,
+    next_link: u64,
+    actions: VecDeque<Action>,
+    pub transition: Option<Transition>,
+    /// Counters for operators.
+    pub stats: Stats,
+}
+
+/// Counters of one peer since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Elections begun.
+    pub elections: u64,
+    /// Learners brought up to date, by the way it was done.
+    pub syncs: SyncCounts,
+    /// Links dropped because the other side broke the protocol or fell silent.
+    pub links_dropped: u64,
+}
+
+/// How often each way of bringing a learner up to date was used, as a leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncCounts {
+    /// DIFF from memory.
+    pub diff: u64,
+    /// DIFF, or TRUNC and DIFF, that needed the log on disk.
+    pub log: u64,
+    /// TRUNC alone.
+    pub trunc: u64,
+    /// TRUNC followed by transactions.
+    pub trunc_diff: u64,
+    /// SNAP.
+    pub snap: u64,
+}
+
+impl Core {
+    pub fn new(options: Options, disk: DiskState) -> Core {
+        let retain = options.commit_log_count;
+        let history = History::new(disk.recent_after, disk.recent, disk.last, retain);
+        Core {
+            history,
+            standing: disk.standing,
+            ask_snapshot: false,
+            vote: Vote::NONE,
+            round: 0,
+            known_committed: Zxid::ZERO,
+            loading: false,
+            accepted_epoch: disk.accepted_epoch,
+            current_epoch: disk.current_epoch,
+            outstanding: VecDeque::new(),
+            next_op: 1,
+            next_read: 1,
+            next_link: LINK_OUTBOUND,
+            actions: VecDeque::new(),
+            transition: None,
+            stats: Stats::default(),
+            options,
+        }
+    }
+
+    pub fn me(&self) -> ServerId {
+        self.options.id
+    }
+
+    /// Whether this server has a vote by the config.
+    pub fn is_voter(&self) -> bool {
+        self.options.membership.is_voter(self.options.id)
+    }
+
+    /// The newest durable accepted epoch.
+    pub fn accepted_epoch(&self) -> Epoch {
+        self.accepted_epoch
+    }
+
+    /// The newest durable current epoch.
+    pub fn current_epoch(&self) -> Epoch {
+        self.current_epoch
+    }
+
+    // Actions.
+
+    pub fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    pub fn send(&mut self, link: LinkId, packet: QuorumPacket) {
+        self.act(Action::Send { link, packet });
+    }
+
+    pub fn send_bare(&mut self, link: LinkId, kind: PacketKind, zxid: Zxid) {
+        self.send(link, QuorumPacket::new(kind, zxid));
+    }
+
+    pub fn close(&mut self, link: LinkId, why: LinkError) {
+        if !matches!(why, LinkError::RoleEnded | LinkError::Replaced | LinkError::NotLeading) {
+            self.stats.links_dropped += 1;
+        }
+        self.act(Action::CloseLink { link, why });
+    }
+
+    /// Asks for a change of role; the first to ask wins.
+    pub fn leave(&mut self, why: Why) {
+        self.transition.get_or_insert(Transition::Look(why));
+    }
+
+    /// Hands transactions to the local state.
+    pub fn deliver_through(&mut self, zxid: Zxid, committed: bool) {
+        for txn in self.history.deliver_through(zxid) {
+            self.act(Action::Deliver { txn, committed });
+        }
+    }
+
+    pub fn new_link(&mut self) -> LinkId {
+        self.next_link += 1;
+        LinkId(self.next_link - 1)
+    }
+
+    pub fn new_read(&mut self) -> ReadId {
+        self.next_read += 1;
+        ReadId(self.next_read - 1)
+    }
+
+    /// What a settled server tells one that searches.
+    pub fn settled_notification(&self, state: ServerState) -> Notification {
+        Notification {
+            state,
+            leader: self.vote.leader,
+            zxid: self.vote.zxid,
+            round: self.round,
+            peer_epoch: self.vote.peer_epoch,
+            version: NOTIFICATION_VERSION,
+            config: Some(self.options.membership.text.clone()),
+        }
+    }
+
+    // The disk. Nothing below says anything to another server: that is done by the roles, in
+    // `handle_persisted` and nowhere else.
+
+    fn request(&mut self, now: Instant, what: DiskOp, write: Write) -> OpId {
+        let op = OpId(self.next_op);
+        self.next_op += 1;
+        self.outstanding.push_back(Outstanding { op, since: now, what: write });
+        self.act(Action::Disk { op, what });
+        op
+    }
+
+    /// Appends to the history and the log.
+    pub fn append(&mut self, now: Instant, txn: EncodedTxn) -> OpId {
+        self.history.push(txn.clone());
+        let zxid = txn.zxid;
+        self.request(now, DiskOp::Append(txn), Write::Append(zxid))
+    }
+
+    pub fn save_accepted_epoch(&mut self, now: Instant, epoch: Epoch) -> OpId {
+        assert!(epoch >= self.accepted_epoch, "accepted epoch {epoch} would go back");
+        self.request(now, DiskOp::SaveAcceptedEpoch(epoch), Write::AcceptedEpoch(epoch))
+    }
+
+    pub fn save_current_epoch(&mut self, now: Instant, epoch: Epoch) -> OpId {
+        assert!(epoch >= self.current_epoch, "current epoch {epoch} would go back");
+        self.request(now, DiskOp::SaveCurrentEpoch(epoch), Write::CurrentEpoch(epoch))
+    }
+
+    pub fn truncate(&mut self, now: Instant, to: Zxid) -> OpId {
+        self.request(now, DiskOp::Truncate(to), Write::Truncate)
+    }
+
+    pub fn install_snapshot(&mut self, now: Instant, zxid: Zxid, image: ImageId) -> OpId {
+        self.history.reset(zxid);
+        self.request(now, DiskOp::InstallSnapshot { zxid, image }, Write::Install(zxid))
+    }
+
+    /// Takes note of what is durable. A state that doesn't agree with the disk any more is rebuilt,
+    /// whatever has become of the role that asked for the change.
+    pub fn persisted(&mut self, done: Persisted) {
+        match done {
+            Persisted::Through(op) | Persisted::CannotTruncate(op) => self.persisted_through(op),
+            Persisted::Truncated { op, last } => {
+                self.persisted_through(op);
+                #[cfg(any(test, feature = "sim"))]
+                let durable = self.history.durable();
+                // Every mark is lowered, above all the one that acknowledgements rest on (K2).
+                if self.history.truncate(last) {
+                    self.load(last);
+                }
+                #[cfg(any(test, feature = "sim"))]
+                if self.has(Mutant::DurableNotLowered) {
+                    self.history.raise_durable(durable);
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, through: Zxid) {
+        self.loading = true;
+        self.act(Action::LoadState { through });
+    }
+
+    fn persisted_through(&mut self, op: OpId) {
+        while self.outstanding.front().is_some_and(|o| o.op <= op) {
+            let Some(done) = self.outstanding.pop_front() else { break };
+            match done.what {
+                Write::Append(zxid) => self.history.set_durable(zxid),
+                Write::Install(zxid) => {
+                    self.history.set_durable(zxid);
+                    self.load(zxid);
+                }
+                Write::AcceptedEpoch(epoch) => self.accepted_epoch = epoch,
+                Write::CurrentEpoch(epoch) => self.current_epoch = epoch,
+                Write::Truncate => {}
+            }
+        }
+    }
+
+    /// Whether this request, and with it everything before it, is durable.
+    pub fn is_durable(&self, op: OpId) -> bool {
+        self.outstanding.front().is_none_or(|o| o.op > op)
+    }
+
+    /// Whether every request has been answered, and the state agrees with the disk.
+    pub fn disk_is_idle(&self) -> bool {
+        self.outstanding.is_empty() && !self.loading
+    }
+
+    /// How long the disk has owed an answer, in milliseconds.
+    pub fn disk_stalled_ms(&self, now: Instant) -> u64 {
+        self.outstanding.front().map_or(0, |o| now.since(o.since).as_millis() as u64)
+    }
+
+    /// Whether the server has this bug; never, outside the simulator.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn has(&self, mutant: Mutant) -> bool {
+        self.options.mutant == Some(mutant)
+    }
+
+    /// Whether this server can be elected.
+    pub fn is_electable(&self, server: ServerId) -> bool {
+        self.options.membership.quorum.current.weight(server) > 0
+    }
+}
+
+/// Whether the server has this bug. The second form is the server's: the condition is constant, the
+/// code behind it isn't compiled.
+#[cfg(any(test, feature = "sim"))]
+macro_rules! mutant {
+    ($core:expr, $name:ident) => {
+        $core.has($crate::zab::options::Mutant::$name)
+    };
+}
+#[cfg(not(any(test, feature = "sim")))]
+macro_rules! mutant {
+    ($core:expr, $name:ident) => {{
+        let _ = &$core;
+        false
+    }};
+}
+pub(super) use mutant;
+
+/// The newest message of each sender, kept while this server can't listen.
+pub(super) type Waiting = BTreeMap<ServerId, Notification>;

@@ -1,0 +1,363 @@
+//! Fast leader election: one round of a server that searches for a leader (Apache
+//! `FastLeaderElection.lookForLeader`).
+//!
+//! Everyone votes for the best candidate it has heard of: the highest current epoch, then the
+//! highest zxid, then the highest id. When a quorum votes alike, and nothing better comes for a
+//! while, that is the result: not yet a leader (discovery decides that), only one worth connecting
+//! to. A server that comes to a settled ensemble hears votes of followers and of the leader, and
+//! joins when a quorum follows and the leader itself says that it leads.
+//!
+//! An [`Election`] is a value without actions: it says what happened by [`Step`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::membership::Membership;
+use crate::proto::election::{Notification, ServerState};
+use crate::types::{Epoch, Instant, ServerId, Zxid};
+
+/// A vote: who should lead, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// The candidate.
+    pub leader: ServerId,
+    /// The end of the candidate's log.
+    pub zxid: Zxid,
+    /// The candidate's current epoch.
+    pub peer_epoch: Epoch,
+}
+
+impl Vote {
+    /// What a server without a vote starts from (Apache uses `Long.MIN_VALUE`).
+    pub const NONE: Vote =
+        Vote { leader: ServerId(i64::MIN), zxid: Zxid(i64::MIN), peer_epoch: Epoch(i64::MIN) };
+
+    /// Whether this vote beats `other` (Apache `totalOrderPredicate`): epoch, zxid, id. A candidate
+    /// of weight 0 never wins.
+    pub fn beats(&self, other: &Vote, members: &Membership) -> bool {
+        let key = |v: &Vote| (v.peer_epoch, v.zxid, v.leader);
+        members.quorum.current.weight(self.leader) > 0 && key(self) > key(other)
+    }
+}
+
+/// A vote as it was received, with the circumstances that decide which votes count as equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ballot {
+    vote: Vote,
+    round: i64,
+    state: ServerState,
+    version: i32,
+}
+
+impl Ballot {
+    /// Whether two ballots are for the same thing (Apache `Vote.equals`). Between settled servers
+    /// zxid and round may differ (ZOOKEEPER-1805, 1732), and with a server from before 3.5 the epoch
+    /// too.
+    fn agrees(&self, other: &Ballot) -> bool {
+        let (a, b) = (&self.vote, &other.vote);
+        if self.state == ServerState::Looking || other.state == ServerState::Looking {
+            a == b && self.round == other.round
+        } else if (self.version > 0) != (other.version > 0) {
+            a.leader == b.leader
+        } else {
+            a.leader == b.leader && a.peer_epoch == b.peer_epoch
+        }
+    }
+}
+
+/// What an event led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing to do.
+    Wait,
+    /// Tell everyone the vote.
+    Broadcast,
+    /// Tell this server the vote: it is behind.
+    Answer(ServerId),
+    /// The result.
+    Elected(Vote),
+}
+
+/// How a server takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It votes, and may be elected.
+    Voter,
+    /// It has no vote, but follows the others' election.
+    Observer,
+    /// It has a vote and must not use it: it only joins a settled ensemble. It says so by zxid -1,
+    /// which Apache ignores while it is looking and answers once it isn't.
+    Mute,
+}
+
+/// One election round on one server.
+#[derive(Clone, Debug)]
+pub struct Election {
+    me: ServerId,
+    part: Part,
+    round: i64,
+    own: Vote,
+    proposal: Vote,
+    /// Votes of this round.
+    votes: BTreeMap<ServerId, Ballot>,
+    /// Votes of settled servers, of whatever round.
+    settled: BTreeMap<ServerId, Ballot>,
+    /// Since when a quorum agrees with the proposal, plus the wait.
+    decide_at: Option<Instant>,
+    repeat_at: Instant,
+    repeat_every: Duration,
+    waits: Waits,
+    #[cfg(any(test, feature = "sim"))]
+    wrong_order: bool,
+}
+
+/// The times of an election.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// How long an agreement must stand.
+    pub finalize: Duration,
+    /// The first wait before the vote is repeated.
+    pub repeat_min: Duration,
+    /// The longest.
+    pub repeat_max: Duration,
+}
+
+impl Election {
+    /// Begins `round` with `own` as this server's vote; the caller broadcasts it.
+    pub fn new(
+        now: Instant,
+        me: ServerId,
+        part: Part,
+        round: i64,
+        own: Vote,
+        waits: Waits,
+    ) -> Election {
+        let mut election = Election {
+            me,
+            part,
+            round,
+            own,
+            proposal: own,
+            votes: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            decide_at: None,
+            repeat_at: now + waits.repeat_min,
+            repeat_every: waits.repeat_min,
+            waits,
+            #[cfg(any(test, feature = "sim"))]
+            wrong_order: false,
+        };
+        election.cast();
+        election
+    }
+
+    /// Compares zxids before epochs from now on (a mutant).
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn with_wrong_order(mut self, wrong: bool) -> Election {
+        self.wrong_order = wrong;
+        self
+    }
+
+    /// The round (Apache's logical clock), which may have grown.
+    pub fn round(&self) -> i64 {
+        self.round
+    }
+
+    /// The vote at present.
+    pub fn proposal(&self) -> Vote {
+        self.proposal
+    }
+
+    /// When [`Election::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Instant {
+        self.decide_at.map_or(self.repeat_at, |d| d.min(self.repeat_at))
+    }
+
+    /// The vote as a message to the others.
+    pub fn notification(&self, members: &Membership) -> Notification {
+        Notification {
+            state: ServerState::Looking,
+            leader: self.proposal.leader,
+            zxid: if self.part == Part::Mute { Zxid(-1) } else { self.proposal.zxid },
+            round: self.round,
+            peer_epoch: self.proposal.peer_epoch,
+            version: crate::proto::election::NOTIFICATION_VERSION,
+            config: Some(members.text.clone()),
+        }
+    }
+
+    /// Checks what the first vote leads to: with a single voter it decides.
+    pub fn start(&mut self, now: Instant, members: &Membership) -> Step {
+        self.tally(now, members).unwrap_or(Step::Broadcast)
+    }
+
+    /// A timer of [`Election::poll_timeout`] has run out.
+    pub fn handle_timeout(&mut self, now: Instant, members: &Membership) -> Step {
+        if self.decide_at.is_some_and(|at| at <= now) && self.agreed(members) {
+            return Step::Elected(self.proposal);
+        }
+        if self.repeat_at <= now {
+            self.repeat_every = (self.repeat_every * 2).min(self.waits.repeat_max);
+            self.repeat_at = now + self.repeat_every;
+            return Step::Broadcast;
+        }
+        Step::Wait
+    }
+
+    /// A voter's message has come.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        from: ServerId,
+        n: &Notification,
+        members: &Membership,
+    ) -> Step {
+        if !members.is_voter(from) || !members.is_voter(n.leader) {
+            return Step::Wait;
+        }
+        match n.state {
+            ServerState::Looking => self.handle_looking(now, from, n, members),
+            ServerState::Following | ServerState::Leading => {
+                self.handle_settled(now, from, n, members)
+            }
+            ServerState::Observing => Step::Wait,
+        }
+    }
+
+    fn handle_looking(
+        &mut self,
+        now: Instant,
+        from: ServerId,
+        n: &Notification,
+        members: &Membership,
+    ) -> Step {
+        if self.part == Part::Mute || n.zxid == Zxid(-1) {
+            return Step::Wait;
+        }
+        let vote = Vote { leader: n.leader, zxid: n.zxid, peer_epoch: n.peer_epoch };
+        let mut step = Step::Wait;
+        self.settled.remove(&from);
+        if n.round < self.round {
+            return Step::Answer(from);
+        }
+        if n.round > self.round {
+            self.round = n.round;
+            self.votes.clear();
+            self.proposal = if self.beats(&vote, &self.own, members) { vote } else { self.own };
+            self.cast();
+            step = Step::Broadcast;
+        } else if self.beats(&vote, &self.proposal, members) {
+            self.proposal = vote;
+            self.cast();
+            step = Step::Broadcast;
+        }
+        let ballot = Ballot { vote, round: n.round, state: n.state, version: n.version };
+        self.votes.insert(from, ballot);
+        if step == Step::Broadcast {
+            self.decide_at = None;
+        }
+        match self.tally(now, members) {
+            // The others must hear the vote that made us agree before we stop looking.
+            Some(elected) if step == Step::Wait => elected,
+            Some(_) => {
+                self.decide_at = Some(now);
+                step
+            }
+            None => step,
+        }
+    }
+
+    fn handle_settled(
+        &mut self,
+        now: Instant,
+        from: ServerId,
+        n: &Notification,
+        members: &Membership,
+    ) -> Step {
+        let vote = Vote { leader: n.leader, zxid: n.zxid, peer_epoch: n.peer_epoch };
+        let ballot = Ballot { vote, round: n.round, state: n.state, version: n.version };
+        if n.round == self.round && self.part != Part::Mute {
+            self.votes.insert(from, ballot);
+            if self.joins(&self.votes, &ballot, members) {
+                return Step::Elected(vote);
+            }
+        }
+        self.settled.insert(from, ballot);
+        if self.joins(&self.settled, &ballot, members) {
+            self.round = n.round;
+            return Step::Elected(vote);
+        }
+        match self.tally(now, members) {
+            Some(elected) => elected,
+            None => Step::Wait,
+        }
+    }
+
+    /// Whether a quorum in `ballots` agrees with `ballot` and its leader confirms that it leads
+    /// (Apache `checkLeader`): without that, two servers could elect each other's memory of a dead
+    /// one for ever.
+    fn joins(
+        &self,
+        ballots: &BTreeMap<ServerId, Ballot>,
+        ballot: &Ballot,
+        members: &Membership,
+    ) -> bool {
+        let leader = ballot.vote.leader;
+        let confirmed = if leader == self.me {
+            self.round == ballot.round && self.part == Part::Voter
+        } else {
+            ballots.get(&leader).is_some_and(|b| b.state == ServerState::Leading)
+        };
+        confirmed && members.quorum.is_met(|s| ballots.get(&s).is_some_and(|b| b.agrees(ballot)))
+    }
+
+    /// Counts: elected when everyone agrees, a deadline when a quorum does.
+    fn tally(&mut self, now: Instant, members: &Membership) -> Option<Step> {
+        if self.part == Part::Mute || !self.agreed(members) {
+            self.decide_at = None;
+            return None;
+        }
+        let mine = self.ballot();
+        let all = members.quorum.voters();
+        if all.iter().all(|s| self.votes.get(s).is_some_and(|b| b.agrees(&mine))) {
+            return Some(Step::Elected(self.proposal));
+        }
+        self.decide_at.get_or_insert(now + self.waits.finalize);
+        None
+    }
+
+    /// Whether a quorum votes as this server does.
+    fn agreed(&self, members: &Membership) -> bool {
+        let mine = self.ballot();
+        members.quorum.is_met(|s| self.votes.get(&s).is_some_and(|b| b.agrees(&mine)))
+    }
+
+    fn ballot(&self) -> Ballot {
+        let version = crate::proto::election::NOTIFICATION_VERSION;
+        Ballot { vote: self.proposal, round: self.round, state: ServerState::Looking, version }
+    }
+
+    /// Counts the own vote.
+    fn cast(&mut self) {
+        if self.part == Part::Voter {
+            let ballot = self.ballot();
+            self.votes.insert(self.me, ballot);
+        }
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    fn beats(&self, a: &Vote, b: &Vote, members: &Membership) -> bool {
+        if self.wrong_order {
+            return (a.leader, a.zxid) > (b.leader, b.zxid);
+        }
+        a.beats(b, members)
+    }
+
+    #[cfg(not(any(test, feature = "sim")))]
+    fn beats(&self, a: &Vote, b: &Vote, members: &Membership) -> bool {
+        a.beats(b, members)
+    }
+}
+
+#[cfg(test)]
+mod tests;

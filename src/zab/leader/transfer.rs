@@ -1,0 +1,173 @@
+//! Bringing one learner to the leader's history: carries out what [`sync::plan`] decided.
+//!
+//! On the wire: DIFF, TRUNC or SNAP with its stream; each committed transaction as PROPOSAL and
+//! COMMIT, to observers too; for followers the outstanding proposals without COMMIT; then NEWLEADER.
+//! Everything a snapshot contains, and everything after it that was committed, comes before
+//! NEWLEADER (A10, ZOOKEEPER-3104), because with its answer the learner promises to hold it.
+
+use super::super::action::*;
+use super::super::core::{Core, mutant};
+use super::super::sync::{self, Committed, Plan, Rules};
+use super::{Leader, Stage};
+use crate::proto::quorum::{PacketKind, QuorumPacket};
+use crate::types::{LinkId, Zxid};
+
+impl Leader {
+    /// What is committed, or will be with this leader's history.
+    fn committed_or_initial(&self, core: &Core) -> Zxid {
+        if self.is_serving() { self.committed } else { core.history.last() }
+    }
+
+    /// Begins with a learner whose log ends at `last`.
+    pub(super) fn transfer(&mut self, core: &mut Core, link: LinkId, last: Zxid) {
+        let committed = self.committed_or_initial(core);
+        let zxids: Vec<Zxid> =
+            core.history.txns().map(|t| t.zxid).take_while(|z| *z <= committed).collect();
+        let processed = if self.is_serving() {
+            committed.max(Zxid::new(self.epoch.unwrap_or_default(), 0))
+        } else {
+            committed
+        };
+        let has = Committed { floor: core.history.floor(), zxids: &zxids, processed };
+        let rules = Rules {
+            force_snapshot: core.options.force_snapshot_sync,
+            log_sync: core.options.log_sync,
+            #[cfg(any(test, feature = "sim"))]
+            skip_membership: mutant!(core, DiffWithoutMembership),
+        };
+        match sync::plan(&has, last, rules) {
+            Plan::Diff { announce, after } => {
+                core.stats.syncs.diff += 1;
+                self.open(core, link, PacketKind::Diff, announce, &[], after);
+            }
+            Plan::Trunc { to } => self.open(core, link, PacketKind::Trunc, to, &[], to),
+            Plan::Snap => self.await_snapshot(core, link),
+            Plan::ReadLog { after } => {
+                let read = core.new_read();
+                self.set_stage(link, Stage::ReadingLog { last, read });
+                core.act(Action::ReadLog { read, after, through: committed });
+            }
+        }
+    }
+
+    /// Goes on when the log on disk was read for a learner whose log ends at `last`.
+    pub(super) fn transfer_from_log(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        last: Zxid,
+        found: Option<LogRead>,
+    ) {
+        let newest = self.committed_or_initial(core);
+        let floor = core.history.floor();
+        match found.and_then(|read| sync::plan_from_log(&read, last, floor, newest)) {
+            Some((Plan::Diff { announce, after }, txns)) => {
+                core.stats.syncs.log += 1;
+                self.open(core, link, PacketKind::Diff, announce, &txns, after);
+            }
+            Some((Plan::Trunc { to }, txns)) => {
+                core.stats.syncs.log += 1;
+                let after = txns.last().map_or(to, |t| t.zxid);
+                self.open(core, link, PacketKind::Trunc, to, &txns, after);
+            }
+            _ => self.await_snapshot(core, link),
+        }
+    }
+
+    /// Sends a snapshot as soon as the state holds everything that the learner may ever have
+    /// acknowledged: an image of less would make it forget transactions that were committed by its
+    /// word.
+    fn await_snapshot(&mut self, core: &mut Core, link: LinkId) {
+        self.set_stage(link, Stage::AwaitingSnapshot { at_least: self.last_proposed });
+        self.send_waiting_snapshots(core);
+    }
+
+    pub(super) fn send_waiting_snapshots(&mut self, core: &mut Core) {
+        let waiting = self.links.iter().filter_map(|(id, l)| match l.stage {
+            Stage::AwaitingSnapshot { at_least } => Some((*id, at_least)),
+            _ => None,
+        });
+        for (link, at_least) in waiting.collect::<Vec<_>>() {
+            let mut at = core.history.delivered();
+            if self.is_serving() {
+                at = at.max(Zxid::new(self.epoch.unwrap_or_default(), 0));
+            } else {
+                // The whole history, though it isn't committed yet. Nobody is served from it.
+                core.deliver_through(core.history.last(), false);
+                at = core.history.last();
+            }
+            if at < at_least {
+                continue;
+            }
+            core.stats.syncs.snap += 1;
+            core.send_bare(link, PacketKind::Snap, at);
+            if mutant!(core, NewLeaderEarly) {
+                self.send_new_leader(core, link);
+            }
+            core.act(Action::SendSnapshot { link, zxid: at });
+            self.finish(core, link, &[], at);
+        }
+    }
+
+    /// Sends the opening, and the rest.
+    fn open(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        kind: PacketKind,
+        zxid: Zxid,
+        first: &[EncodedTxn],
+        after: Zxid,
+    ) {
+        if kind == PacketKind::Trunc && first.is_empty() {
+            match core.history.after(after).next() {
+                None => core.stats.syncs.trunc += 1,
+                Some(_) => core.stats.syncs.trunc_diff += 1,
+            }
+        }
+        core.send_bare(link, kind, zxid);
+        if mutant!(core, NewLeaderEarly) {
+            self.send_new_leader(core, link);
+        }
+        self.finish(core, link, first, after);
+    }
+
+    /// Sends `first`, then what the window has after `after`, then NEWLEADER; from here on the
+    /// learner gets every broadcast.
+    fn finish(&mut self, core: &mut Core, link: LinkId, first: &[EncodedTxn], after: Zxid) {
+        let committed = self.committed_or_initial(core);
+        let observer = self.links.get(&link).is_none_or(|l| l.observer);
+        let mut txns: Vec<EncodedTxn> = first.to_vec();
+        txns.extend(core.history.after(after).cloned());
+        if mutant!(core, SyncSkipsNewest) && txns.last().is_some_and(|t| t.zxid <= committed) {
+            txns.pop();
+        }
+        for txn in txns {
+            let zxid = txn.zxid;
+            if zxid > committed && observer {
+                // An observer gets these by INFORM when they are committed.
+                break;
+            }
+            core.send(link, QuorumPacket::with_data(PacketKind::Proposal, zxid, txn.bytes));
+            if zxid <= committed {
+                core.send_bare(link, PacketKind::Commit, zxid);
+            }
+        }
+        if !mutant!(core, NewLeaderEarly) {
+            self.send_new_leader(core, link);
+        }
+        self.set_stage(link, Stage::Syncing);
+    }
+
+    fn send_new_leader(&self, core: &mut Core, link: LinkId) {
+        let zxid = Zxid::new(self.epoch.unwrap_or_default(), 0);
+        let text = core.options.membership.text.clone();
+        core.send(link, QuorumPacket::with_data(PacketKind::NewLeader, zxid, text));
+    }
+
+    fn set_stage(&mut self, link: LinkId, stage: Stage) {
+        if let Some(l) = self.links.get_mut(&link) {
+            l.stage = stage;
+        }
+    }
+}

@@ -1,0 +1,657 @@
+//! A server that follows, or observes (Apache `Learner`, `Follower`, `Observer`): connects, accepts
+//! the epoch, takes over the leader's history, logs and acknowledges, applies what is committed.
+//!
+//! ```text
+//! Connecting -> AwaitingEpoch -> SavingAcceptedEpoch -> AwaitingSync
+//!    -> [AwaitingImage | Truncating] -> Receiving -> SavingHistory -> SavingEpoch
+//!    -> AwaitingUpToDate -> Serving
+//! ```
+//!
+//! The order of the variants is the order of what is promised: each `Saving...` is left only by
+//! [`Learner::handle_persisted`], and what it promises is said there (ZOOKEEPER-3911, 4643, 4646,
+//! 4785). PROPOSAL and COMMIT may come anywhere between the first sync packet and UPTODATE, around
+//! NEWLEADER too (A14, ZOOKEEPER-4394): they are logged as they come, and applied at UPTODATE.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::action::*;
+use super::core::{Core, mutant};
+use super::options::Standing;
+use crate::proto::jute::Jute;
+use crate::proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch};
+use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
+
+/// How far a learner has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The link is being made, or will be tried again at this time.
+    Connecting { retry_at: Option<Instant> },
+    /// FOLLOWERINFO was sent.
+    AwaitingEpoch,
+    /// The leader's epoch is being saved as accepted.
+    SavingAcceptedEpoch,
+    /// ACKEPOCH was sent.
+    AwaitingSync,
+    /// SNAP has come; its stream hasn't, whole.
+    AwaitingImage { zxid: Zxid },
+    /// The log is being cut; what comes meanwhile waits.
+    Truncating { op: OpId, to: Zxid, waiting: VecDeque<QuorumPacket> },
+    /// Transactions come.
+    Receiving,
+    /// NEWLEADER has come; what was received is being saved.
+    SavingHistory { through: OpId },
+    /// The epoch is being saved as current.
+    SavingEpoch,
+    /// NEWLEADER was acknowledged.
+    AwaitingUpToDate,
+    /// UPTODATE has come; the state is still being loaded.
+    Loading,
+    /// The server serves.
+    Serving,
+}
+
+impl Phase {
+    const fn name(&self) -> &'static str {
+        match self {
+            Phase::Connecting { .. } => "connecting",
+            Phase::AwaitingEpoch => "awaiting the epoch",
+            Phase::SavingAcceptedEpoch => "saving the accepted epoch",
+            Phase::AwaitingSync => "awaiting DIFF, TRUNC or SNAP",
+            Phase::AwaitingImage { .. } => "awaiting a snapshot",
+            Phase::Truncating { .. } => "truncating",
+            Phase::Receiving => "receiving history",
+            Phase::SavingHistory { .. } => "saving history",
+            Phase::SavingEpoch => "saving the current epoch",
+            Phase::AwaitingUpToDate => "awaiting UPTODATE",
+            Phase::Loading => "loading",
+            Phase::Serving => "serving",
+        }
+    }
+
+    /// Whether NEWLEADER has been acknowledged.
+    fn has_acked(&self) -> bool {
+        matches!(self, Phase::AwaitingUpToDate | Phase::Loading | Phase::Serving)
+    }
+
+    /// Whether transactions may come.
+    fn receives(&self) -> bool {
+        self.has_acked()
+            || matches!(self, Phase::Receiving | Phase::SavingHistory { .. } | Phase::SavingEpoch)
+    }
+}
+
+/// The learner.
+#[derive(Clone, Debug)]
+pub(super) struct Learner {
+    leader: ServerId,
+    link: LinkId,
+    observer: bool,
+    phase: Phase,
+    epoch: Option<Epoch>,
+    tries_left: u32,
+    /// When the leader counts as silent.
+    deadline: Instant,
+    /// What is known to be committed, or was the leader's initial history.
+    committed: Zxid,
+    /// Where a snapshot ended: transactions up to it may be repeated by a leader whose snapshots
+    /// are fuzzy, and are skipped.
+    repeated_through: Zxid,
+    /// Proposals to acknowledge once durable, and NEWLEADER is acknowledged.
+    to_ack: VecDeque<Zxid>,
+    last_op: OpId,
+    /// A mutant keeps transactions back until the epoch is saved (A13).
+    #[cfg(any(test, feature = "sim"))]
+    held_back: Vec<EncodedTxn>,
+}
+
+impl Learner {
+    /// Begins to follow `leader`. After `failures` vain attempts in a row the first connect waits a
+    /// little, so that a leader that refuses isn't asked at the network's speed.
+    pub fn new(core: &mut Core, now: Instant, leader: ServerId, failures: u32) -> Learner {
+        let observer = !core.is_voter();
+        let wait = Duration::from_millis(match failures {
+            0 => 0,
+            n => 25 << n.min(6),
+        });
+        let mut learner = Learner {
+            leader,
+            link: LinkId(0),
+            observer,
+            phase: Phase::Connecting { retry_at: Some(now + wait) },
+            epoch: None,
+            tries_left: core.options.connect_tries,
+            deadline: now + wait + core.options.init_time(),
+            committed: Zxid::ZERO,
+            repeated_through: Zxid::ZERO,
+            to_ack: VecDeque::new(),
+            last_op: OpId(0),
+            #[cfg(any(test, feature = "sim"))]
+            held_back: Vec::new(),
+        };
+        learner.announce(core);
+        if wait.is_zero() {
+            learner.connect(core);
+        }
+        learner
+    }
+
+    // Getters.
+
+    pub fn leader(&self) -> ServerId {
+        self.leader
+    }
+
+    pub fn is_observer(&self) -> bool {
+        self.observer
+    }
+
+    pub fn is_serving(&self) -> bool {
+        self.phase == Phase::Serving
+    }
+
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    pub fn link(&self) -> Option<LinkId> {
+        (!matches!(self.phase, Phase::Connecting { .. })).then_some(self.link)
+    }
+
+    /// Whether `link` is the one to the leader. Older ones may still have packets under way.
+    pub fn owns(&self, core: &Core, link: LinkId) -> bool {
+        link == self.link || mutant!(core, OldLinkHeard) && link.0 >= LINK_OUTBOUND
+    }
+
+    // Events.
+
+    pub fn handle_link(&mut self, core: &mut Core, now: Instant, event: LinkEvent) {
+        let limit = match self.phase {
+            _ if self.phase.has_acked() => core.options.sync_time(),
+            _ => core.options.init_time(),
+        };
+        match event {
+            LinkEvent::Up => self.introduce(core, now),
+            LinkEvent::Packet(packet) => {
+                self.deadline = now + limit;
+                if let Err(why) = self.handle_packet(core, now, packet) {
+                    let (leader, error) = (self.leader, why);
+                    core.stats.links_dropped += 1;
+                    core.leave(Why::LeaderMisbehaved { leader, error });
+                }
+            }
+            LinkEvent::Progress => self.deadline = now + limit,
+            LinkEvent::Image(image) => {
+                self.deadline = now + limit;
+                if let Phase::AwaitingImage { zxid } = self.phase {
+                    self.install(core, now, zxid, image);
+                }
+            }
+            LinkEvent::Down => self.link_down(core, now),
+        }
+    }
+
+    pub fn handle_persisted(&mut self, core: &mut Core, now: Instant, done: Persisted) {
+        match (&mut self.phase, done) {
+            (Phase::Truncating { op, to, .. }, Persisted::CannotTruncate(done)) if *op == done => {
+                core.ask_snapshot = true;
+                let (leader, error) = (self.leader, LinkError::CannotTruncate(*to));
+                return core.leave(Why::LeaderMisbehaved { leader, error });
+            }
+            (Phase::Truncating { op, waiting, .. }, Persisted::Truncated { op: done, last })
+                if *op == done =>
+            {
+                let waiting = std::mem::take(waiting);
+                self.committed = last;
+                self.phase = Phase::Receiving;
+                for packet in waiting {
+                    if let Err(error) = self.handle_packet(core, now, packet) {
+                        let leader = self.leader;
+                        return core.leave(Why::LeaderMisbehaved { leader, error });
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.advance(core, now);
+        self.ack_durable(core);
+        if self.is_serving() {
+            self.deliver(core);
+        }
+    }
+
+    pub fn handle_loaded(&mut self, core: &mut Core) {
+        if self.phase == Phase::Loading {
+            self.serve(core);
+        }
+    }
+
+    pub fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
+        if now >= self.deadline {
+            return core.leave(match self.phase {
+                Phase::Connecting { .. } => Why::LeaderUnreachable(self.leader),
+                _ => Why::LeaderSilent(self.leader),
+            });
+        }
+        if let Phase::Connecting { retry_at: Some(at) } = self.phase
+            && now >= at
+        {
+            self.connect(core);
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Instant {
+        match self.phase {
+            Phase::Connecting { retry_at: Some(at) } => at.min(self.deadline),
+            _ => self.deadline,
+        }
+    }
+
+    /// Closes the link.
+    pub fn end(&mut self, core: &mut Core) {
+        if !matches!(self.phase, Phase::Connecting { retry_at: Some(_) }) {
+            core.close(self.link, LinkError::RoleEnded);
+        }
+    }
+
+    /// Sends a packet of the layers above, if the server serves.
+    pub fn forward(&self, core: &mut Core, packet: QuorumPacket) -> bool {
+        if self.is_serving() {
+            core.send(self.link, packet);
+        }
+        self.is_serving()
+    }
+
+    // Connecting, discovery.
+
+    fn announce(&self, core: &mut Core) {
+        core.act(Action::RoleChanged(RoleChange::Following {
+            leader: self.leader,
+            epoch: self.epoch.unwrap_or_default(),
+            serving: self.is_serving(),
+            observer: self.observer,
+        }));
+    }
+
+    fn connect(&mut self, core: &mut Core) {
+        self.tries_left = self.tries_left.saturating_sub(1);
+        self.phase = Phase::Connecting { retry_at: None };
+        self.link = core.new_link();
+        core.act(Action::Connect { link: self.link, to: self.leader });
+    }
+
+    fn link_down(&mut self, core: &mut Core, now: Instant) {
+        if !matches!(self.phase, Phase::Connecting { .. }) {
+            // The link is gone already: there is nothing to close.
+            self.phase = Phase::Connecting { retry_at: Some(now) };
+            core.leave(Why::LeaderGone(self.leader));
+        } else if self.tries_left == 0 {
+            self.phase = Phase::Connecting { retry_at: Some(now) };
+            core.leave(Why::LeaderUnreachable(self.leader));
+        } else {
+            // The leader may not have opened its port yet.
+            let retry_at = Some(now + core.options.connect_retry);
+            self.phase = Phase::Connecting { retry_at };
+        }
+    }
+
+    fn introduce(&mut self, core: &mut Core, now: Instant) {
+        if !matches!(self.phase, Phase::Connecting { .. }) {
+            return;
+        }
+        self.phase = Phase::AwaitingEpoch;
+        self.deadline = now + core.options.init_time();
+        let info = LearnerInfo {
+            server: core.me(),
+            protocol: PROTOCOL_VERSION,
+            config_version: core.options.membership.version,
+        };
+        let kind = if self.observer { PacketKind::ObserverInfo } else { PacketKind::FollowerInfo };
+        let zxid = Zxid::new(core.accepted_epoch(), 0);
+        core.send(self.link, QuorumPacket::with_data(kind, zxid, info.to_bytes()));
+    }
+
+    fn take_epoch(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        offered: Epoch,
+    ) -> Result<(), LinkError> {
+        let accepted = core.accepted_epoch();
+        if offered < accepted {
+            return Err(LinkError::EpochWentBack { offered, accepted });
+        }
+        if offered.0 > i64::from(i32::MAX) {
+            return Err(LinkError::BadEpoch(offered));
+        }
+        self.epoch = Some(offered);
+        self.announce(core);
+        if offered == accepted {
+            // It was accepted before: the answer must not be counted a second time.
+            self.ack_epoch(core, Epoch(-1));
+        } else {
+            self.phase = Phase::SavingAcceptedEpoch;
+            if mutant!(core, AcceptedEpochNotSaved) {
+                self.ack_epoch(core, core.current_epoch());
+            } else {
+                core.save_accepted_epoch(now, offered);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers LEADERINFO. A server that needs a snapshot claims zxid -1: it gets one, and isn't
+    /// counted.
+    fn ack_epoch(&mut self, core: &mut Core, current: Epoch) {
+        self.phase = Phase::AwaitingSync;
+        let packet = match core.standing {
+            Standing::Sound if !core.ask_snapshot => ack_epoch(current, self.claimed(core)),
+            _ => ack_epoch(Epoch(-1), Zxid(-1)),
+        };
+        core.send(self.link, packet);
+    }
+
+    /// The end of the log: durable, because the disk owed nothing when the election began.
+    fn claimed(&self, core: &Core) -> Zxid {
+        if mutant!(core, ClaimMemoryZxid) {
+            return core.history.last();
+        }
+        core.history.durable()
+    }
+
+    // Packets.
+
+    fn handle_packet(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        packet: QuorumPacket,
+    ) -> Result<(), LinkError> {
+        if let Phase::Truncating { waiting, .. } = &mut self.phase {
+            waiting.push_back(packet);
+            return Ok(());
+        }
+        let zxid = packet.zxid;
+        match packet.kind {
+            PacketKind::LeaderInfo if self.phase == Phase::AwaitingEpoch => {
+                self.take_epoch(core, now, zxid.epoch())
+            }
+            PacketKind::Diff | PacketKind::Trunc | PacketKind::Snap
+                if self.phase == Phase::AwaitingSync =>
+            {
+                self.begin_sync(core, now, packet.kind, zxid)
+            }
+            PacketKind::Proposal if self.phase.receives() => {
+                self.take_proposal(core, now, zxid, packet.payload(), true)
+            }
+            PacketKind::Commit | PacketKind::CommitAndActivate if self.phase.receives() => {
+                self.take_commit(core, zxid)
+            }
+            PacketKind::Inform if self.phase.receives() => {
+                self.take_proposal(core, now, zxid, packet.payload(), false)?;
+                self.take_commit(core, zxid)
+            }
+            PacketKind::InformAndActivate if self.phase.receives() => {
+                let data = packet.payload();
+                if data.len() < 8 {
+                    return Err(LinkError::Undecodable(packet.kind.name()));
+                }
+                self.take_proposal(core, now, zxid, data.slice(8..), false)?;
+                self.take_commit(core, zxid)
+            }
+            PacketKind::NewLeader if self.phase == Phase::Receiving => {
+                self.take_new_leader(core, now, packet)
+            }
+            PacketKind::UpToDate if self.phase == Phase::AwaitingUpToDate => {
+                self.take_up_to_date(core);
+                Ok(())
+            }
+            PacketKind::Ping if self.is_serving() => {
+                core.act(Action::AnswerPing { zxid });
+                Ok(())
+            }
+            // Apache's leader pings while a learner synchronises, and gets no answer.
+            PacketKind::Ping if self.epoch.is_some() => Ok(()),
+            PacketKind::Revalidate | PacketKind::Sync if self.is_serving() => {
+                core.act(Action::FromLeader(packet));
+                Ok(())
+            }
+            PacketKind::UpToDate | PacketKind::Revalidate | PacketKind::Sync
+                if self.phase.has_acked() =>
+            {
+                Ok(())
+            }
+            kind => Err(LinkError::Unexpected { packet: kind.name(), phase: self.phase.name() }),
+        }
+    }
+
+    fn begin_sync(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        kind: PacketKind,
+        zxid: Zxid,
+    ) -> Result<(), LinkError> {
+        if kind == PacketKind::Snap {
+            self.phase = Phase::AwaitingImage { zxid };
+            return Ok(());
+        }
+        if core.standing == Standing::MustResync || core.ask_snapshot {
+            return Err(LinkError::SnapshotNeeded);
+        }
+        let last = core.history.last();
+        self.committed = last;
+        if kind == PacketKind::Diff {
+            self.phase = Phase::Receiving;
+            return Ok(());
+        }
+        if zxid > last {
+            return Err(LinkError::BadTruncation { to: zxid, last });
+        }
+        if zxid < core.known_committed {
+            let (leader, committed) = (self.leader, core.known_committed);
+            let why = ExitReason::CommittedWouldBeLost { leader, to: zxid, committed };
+            core.act(Action::Exit(why));
+            return Err(LinkError::BadTruncation { to: zxid, last });
+        }
+        if zxid == last {
+            self.phase = Phase::Receiving;
+            return Ok(());
+        }
+        if mutant!(core, TruncInMemoryOnly) {
+            core.history.truncate(zxid);
+            self.committed = zxid;
+            self.phase = Phase::Receiving;
+            return Ok(());
+        }
+        let op = core.truncate(now, zxid);
+        self.phase = Phase::Truncating { op, to: zxid, waiting: VecDeque::new() };
+        Ok(())
+    }
+
+    fn install(&mut self, core: &mut Core, now: Instant, zxid: Zxid, image: ImageId) {
+        self.last_op = core.install_snapshot(now, zxid, image);
+        self.committed = zxid;
+        self.repeated_through = zxid;
+        self.phase = Phase::Receiving;
+    }
+
+    fn take_proposal(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        zxid: Zxid,
+        bytes: bytes::Bytes,
+        acknowledge: bool,
+    ) -> Result<(), LinkError> {
+        if zxid <= self.repeated_through {
+            return Ok(());
+        }
+        let txn = EncodedTxn::new(zxid, bytes);
+        #[cfg(any(test, feature = "sim"))]
+        if mutant!(core, EpochBeforeTxns) && !self.phase.has_acked() {
+            self.held_back.push(txn);
+            return Ok(());
+        }
+        let last = core.history.last();
+        if !zxid.follows(last) {
+            // A hole would be promised away, and passed on (A17, ZOOKEEPER-4925). The first step,
+            // from this server's own end, is checked too.
+            core.ask_snapshot |= !self.phase.has_acked();
+            return Err(LinkError::Gap { last, got: zxid });
+        }
+        self.last_op = core.append(now, txn);
+        if acknowledge && !self.observer {
+            self.to_ack.push_back(zxid);
+            if mutant!(core, AckBeforePersist) && self.phase.has_acked() {
+                self.to_ack.pop_back();
+                core.send_bare(self.link, PacketKind::Ack, zxid);
+            }
+        }
+        if mutant!(core, DeliverOnProposal) && self.is_serving() {
+            core.deliver_through(zxid, true);
+        }
+        Ok(())
+    }
+
+    fn take_commit(&mut self, core: &mut Core, zxid: Zxid) -> Result<(), LinkError> {
+        if zxid <= self.repeated_through {
+            return Ok(());
+        }
+        #[cfg(any(test, feature = "sim"))]
+        if !self.held_back.is_empty() {
+            self.committed = zxid;
+            return Ok(());
+        }
+        let expected = core.history.after(self.committed).next().map(|t| t.zxid);
+        if expected != Some(zxid) {
+            return Err(LinkError::CommitOutOfOrder { expected, got: zxid });
+        }
+        self.committed = zxid;
+        if !self.phase.has_acked() {
+            // Part of the leader's history, covered by the acknowledgement of NEWLEADER.
+            while self.to_ack.front().is_some_and(|z| *z <= zxid) {
+                self.to_ack.pop_front();
+            }
+        }
+        if self.is_serving() {
+            self.deliver(core);
+        }
+        Ok(())
+    }
+
+    fn take_new_leader(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        packet: QuorumPacket,
+    ) -> Result<(), LinkError> {
+        let expected = Zxid::new(self.epoch.unwrap_or_default(), 0);
+        if packet.zxid != expected {
+            let packet = packet.kind.name();
+            return Err(LinkError::Unexpected { packet, phase: "another epoch" });
+        }
+        if let Some(text) = packet.data
+            && !text.is_empty()
+        {
+            core.act(Action::ConfigSeen(text));
+        }
+        self.phase = Phase::SavingHistory { through: self.last_op };
+        #[cfg(any(test, feature = "sim"))]
+        if mutant!(core, EpochBeforeTxns) {
+            self.phase = Phase::SavingEpoch;
+            core.save_current_epoch(now, expected.epoch());
+            for txn in std::mem::take(&mut self.held_back) {
+                self.last_op = core.append(now, txn);
+            }
+            return Ok(());
+        }
+        if mutant!(core, SnapshotAckedUnsynced) {
+            core.save_current_epoch(now, expected.epoch());
+            self.ack_new_leader(core);
+            return Ok(());
+        }
+        if core.is_durable(self.last_op) {
+            self.save_epoch(core, now);
+        }
+        Ok(())
+    }
+
+    /// The history is on disk: only now may the epoch that stands for it be saved (A13,
+    /// ZOOKEEPER-4643, 4785).
+    fn save_epoch(&mut self, core: &mut Core, now: Instant) {
+        let epoch = self.epoch.unwrap_or_default();
+        if mutant!(core, CurrentEpochNotSaved) {
+            return self.ack_new_leader(core);
+        }
+        self.phase = Phase::SavingEpoch;
+        core.save_current_epoch(now, epoch);
+    }
+
+    /// Everything is on disk: this server holds the leader's history, and says so.
+    fn ack_new_leader(&mut self, core: &mut Core) {
+        let epoch = self.epoch.unwrap_or_default();
+        self.phase = Phase::AwaitingUpToDate;
+        core.ask_snapshot = false;
+        if core.standing == Standing::MustResync {
+            core.standing = Standing::Sound;
+            core.act(Action::Resynced);
+        }
+        core.send_bare(self.link, PacketKind::Ack, Zxid::new(epoch, 0));
+    }
+
+    fn take_up_to_date(&mut self, core: &mut Core) {
+        let epoch = self.epoch.unwrap_or_default();
+        core.send_bare(self.link, PacketKind::Ack, Zxid::new(epoch, 0));
+        if core.loading {
+            self.phase = Phase::Loading;
+        } else {
+            self.serve(core);
+        }
+    }
+
+    fn serve(&mut self, core: &mut Core) {
+        self.phase = Phase::Serving;
+        core.vote.peer_epoch = self.epoch.unwrap_or_default();
+        self.deliver(core);
+        self.announce(core);
+    }
+
+    // The disk.
+
+    /// Goes on as far as what is on disk allows; nothing else makes these steps.
+    fn advance(&mut self, core: &mut Core, now: Instant) {
+        let Some(epoch) = self.epoch else { return };
+        match self.phase {
+            Phase::SavingAcceptedEpoch if core.accepted_epoch() >= epoch => {
+                self.ack_epoch(core, core.current_epoch());
+            }
+            Phase::SavingHistory { through } if core.is_durable(through) => {
+                self.save_epoch(core, now);
+            }
+            Phase::SavingEpoch if core.current_epoch() >= epoch => self.ack_new_leader(core),
+            _ => {}
+        }
+    }
+
+    /// One acknowledgement for each proposal: a leader looks each zxid up, and commits in order.
+    fn ack_durable(&mut self, core: &mut Core) {
+        if !self.phase.has_acked() {
+            return;
+        }
+        while let Some(zxid) = self.to_ack.front().copied()
+            && zxid <= core.history.durable()
+        {
+            self.to_ack.pop_front();
+            core.send_bare(self.link, PacketKind::Ack, zxid);
+        }
+    }
+
+    /// Applies what is committed; on a voter no further than it is durable (A18, ZOOKEEPER-4882).
+    fn deliver(&mut self, core: &mut Core) {
+        core.known_committed = core.known_committed.max(self.committed);
+        let through =
+            if self.observer { self.committed } else { self.committed.min(core.history.durable()) };
+        core.deliver_through(through, true);
+    }
+}
