@@ -5,7 +5,9 @@
 #![allow(missing_docs)]
 #![allow(dead_code)]
 
+mod crash;
 mod differential;
+mod ensemble;
 mod harness;
 
 use harness::runner::Suite;
@@ -14,6 +16,8 @@ fn main() {
     let mut suite = Suite::default();
     differential::replay::add(&mut suite);
     differential::live::add(&mut suite);
+    crash::add(&mut suite);
+    ensemble::add(&mut suite);
     let (_lines, ok) = suite.run();
     harness::apache::shut_down();
     std::process::exit(if ok { 0 } else { 1 });
