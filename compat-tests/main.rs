@@ -9,6 +9,7 @@ mod crash;
 mod differential;
 mod ensemble;
 mod harness;
+mod wire;
 
 use harness::runner::Suite;
 
@@ -18,6 +19,7 @@ fn main() {
     differential::live::add(&mut suite);
     crash::add(&mut suite);
     ensemble::add(&mut suite);
+    wire::add(&mut suite);
     let (_lines, ok) = suite.run();
     harness::apache::shut_down();
     std::process::exit(if ok { 0 } else { 1 });

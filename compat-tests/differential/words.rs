@@ -6,7 +6,15 @@ use super::render::Names;
 pub fn normalise(word: &str, text: &str, names: &Names) -> Vec<String> {
     let name = word.split_whitespace().next().unwrap_or(word);
     match name {
-        "srvr" | "stat" => text.lines().map(|l| stat_line(l, names)).collect(),
+        "srvr" | "stat" => {
+            let mut lines: Vec<String> = text.lines().map(|l| stat_line(l, names)).collect();
+            // The connections come in no order.
+            if let Some(first) = lines.iter().position(|l| l.starts_with(" /")) {
+                let count = lines[first..].iter().take_while(|l| l.starts_with(" /")).count();
+                lines[first..first + count].sort();
+            }
+            lines
+        }
         "conf" => text.lines().map(conf_line).collect(),
         "cons" => {
             let mut lines: Vec<String> = text.lines().map(|l| cons_line(l, names)).collect();

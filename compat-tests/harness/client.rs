@@ -233,6 +233,14 @@ impl Session {
         self.call(1, &w.bytes).map(|(err, _)| err)
     }
 
+    /// Asks for a node without waiting for the answer.
+    pub fn send_create(&mut self, path: &str, data: &[u8]) -> bool {
+        let mut w = Writer::new();
+        w.string(path).buffer(Some(data)).int(1).int(31).string("world").string("anyone").int(0);
+        self.xid += 1;
+        self.client.send(&frame(&request(self.xid, 1, &w.bytes)))
+    }
+
     /// Sets data whatever the version.
     pub fn set(&mut self, path: &str, data: &[u8]) -> Result<i32, String> {
         let mut w = Writer::new();

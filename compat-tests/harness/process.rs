@@ -51,9 +51,7 @@ impl Process {
 
     /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
-            let _ = rustix::process::kill_process(pid, signal);
-        }
+        self::signal(self.child.id(), signal);
     }
 
     /// Waits for the end, at most `patience`.
@@ -79,6 +77,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Sends a signal to a process of ours.
+pub fn signal(id: u32, signal: rustix::process::Signal) {
+    if let Some(pid) = rustix::process::Pid::from_raw(id as i32).filter(|_| id > 1) {
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 

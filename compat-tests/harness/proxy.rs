@@ -78,9 +78,9 @@ impl Proxy {
         Ok(Proxy { port, tape, stop, open })
     }
 
-    /// What passed so far.
-    pub fn tape(&self) -> Vec<Entry> {
-        self.tape.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    /// What passed since the last call.
+    pub fn take(&self) -> Vec<Entry> {
+        std::mem::take(&mut *self.tape.lock().unwrap_or_else(|e| e.into_inner()))
     }
 
     /// Cuts all connections that are open now.

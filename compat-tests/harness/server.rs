@@ -66,6 +66,8 @@ pub struct Server {
     pub lines: Vec<(String, String)>,
     /// System properties.
     pub properties: Vec<(String, String)>,
+    /// Where clients are sent instead, when a proxy stands before the server.
+    pub port_shown: Option<u16>,
     quorum: bool,
     running: Option<Running>,
 }
@@ -87,6 +89,7 @@ impl Server {
             port: free_port(),
             lines: Vec::new(),
             properties,
+            port_shown: None,
             quorum: false,
             running: None,
         }
@@ -113,7 +116,7 @@ impl Server {
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::from(([127, 0, 0, 1], self.port_shown.unwrap_or(self.port)))
     }
 
     /// Where clients connect, as text.
