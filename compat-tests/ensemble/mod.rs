@@ -4,6 +4,7 @@
 //! lost, no session is lost, and every member shows the same tree.
 
 mod dump;
+mod partitions;
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,7 @@ pub fn add(suite: &mut Suite) {
     suite.add("ensemble", "five_members_lose_two", Level::Ci, || {
         kills(vec![Kind::Rookeeper; 5], Victim::Two, 4)
     });
+    partitions::add(suite);
     let apache = Kind::apache;
     suite.add("mixed", "one_rookeeper_two_apache", Level::Quick, move || {
         kills(vec![Kind::Rookeeper, apache(), apache()], Victim::Rotating, 4)

@@ -68,6 +68,10 @@ pub struct Server {
     pub properties: Vec<(String, String)>,
     /// Where clients are sent instead, when a proxy stands before the server.
     pub port_shown: Option<u16>,
+    /// Its address; another than loopback only in a network namespace.
+    pub host: std::net::Ipv4Addr,
+    /// The network namespace it runs in.
+    pub netns: Option<String>,
     quorum: bool,
     running: Option<Running>,
 }
@@ -90,6 +94,8 @@ impl Server {
             lines: Vec::new(),
             properties,
             port_shown: None,
+            host: std::net::Ipv4Addr::LOCALHOST,
+            netns: None,
             quorum: false,
             running: None,
         }
@@ -116,12 +122,12 @@ impl Server {
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port_shown.unwrap_or(self.port)))
+        SocketAddr::from((self.host, self.port_shown.unwrap_or(self.port)))
     }
 
     /// Where clients connect, as text.
     pub fn host_port(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// The data directory.
@@ -140,7 +146,7 @@ impl Server {
         put("tickTime", "2000");
         put("dataDir", &self.data_dir().display().to_string());
         put("clientPort", &self.port.to_string());
-        put("clientPortAddress", "127.0.0.1");
+        put("clientPortAddress", &self.host.to_string());
         put("maxClientCnxns", "0");
         put("admin.enableServer", "false");
         put("4lw.commands.whitelist", "*");
@@ -177,6 +183,12 @@ impl Server {
                 command
             }
         };
+        if let Some(netns) = &self.netns {
+            let mut inside = Command::new("ip");
+            inside.args(["netns", "exec", netns]).arg(command.get_program());
+            inside.args(command.get_args());
+            command = inside;
+        }
         command.current_dir(&self.dir);
         let process = Process::spawn(&self.kind.name(), &mut command, &log)
             .map_err(|e| Stop::failed(format!("{command:?}: {e}")))?;
@@ -229,6 +241,13 @@ impl Server {
         match &self.running {
             Some(Running::Process(process)) => Some(process.id()),
             _ => None,
+        }
+    }
+
+    /// Sends a signal to a server with a process of its own.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(Running::Process(process)) = &self.running {
+            process.signal(signal);
         }
     }
 
