@@ -9,6 +9,7 @@ mod crash;
 mod differential;
 mod ensemble;
 mod harness;
+mod quorum;
 mod wire;
 
 use harness::runner::Suite;
@@ -20,6 +21,7 @@ fn main() {
     crash::add(&mut suite);
     ensemble::add(&mut suite);
     wire::add(&mut suite);
+    quorum::add(&mut suite);
     let (_lines, ok) = suite.run();
     harness::apache::shut_down();
     std::process::exit(if ok { 0 } else { 1 });

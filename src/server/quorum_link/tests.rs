@@ -1,6 +1,7 @@
 use super::*;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::proto::image::ImageNode;

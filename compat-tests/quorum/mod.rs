@@ -1,0 +1,47 @@
+//! What every ensemble must do, rookeeper's own, Apache's or mixed: serve, move and expire sessions,
+//! lose and regain members. The long runs of kills are in `ensemble`.
+//!
+//! Every case takes the kinds of its members, so that the same expectations are checked of a pure
+//! Apache ensemble (the baseline), a mixed one and a pure rookeeper one.
+
+mod cases;
+mod load;
+mod tree;
+
+use crate::harness::runner::Suite;
+use crate::harness::server::Kind;
+use crate::harness::tools::Level;
+
+/// One letter per member: `r` is rookeeper, `a` the reference Apache.
+fn kinds(letters: &str) -> Vec<Kind> {
+    let kind = |letter| if letter == 'a' { Kind::apache() } else { Kind::Rookeeper };
+    letters.chars().map(kind).collect()
+}
+
+/// Adds the cases. The largest id wins a first election, so the last letter leads.
+pub fn add(suite: &mut Suite) {
+    let mixed = ["aar", "rra", "ara", "rar"];
+    for (letters, level) in [("rrr", Level::Quick), ("rrrrr", Level::Ci), ("aaa", Level::Full)]
+        .into_iter()
+        .chain(mixed.map(|letters| (letters, Level::Ci)))
+    {
+        let mut add = |name: &str, body: fn(&'static str) -> crate::harness::runner::Outcome| {
+            suite.add("quorum", format!("{name}::{letters}"), level, move || body(letters));
+        };
+        add("serves", cases::serves);
+        add("sessions_move", cases::sessions_move);
+        add("leader_killed", cases::leader_killed);
+        add("follower_killed", cases::follower_killed);
+        add("leader_terminated", cases::leader_terminated);
+        add("all_killed", cases::all_killed);
+        add("quorum_lost", cases::quorum_lost);
+        add("wiped_member", cases::wiped_member);
+        add("far_behind", cases::far_behind);
+        add("sessions_expire", cases::sessions_expire);
+    }
+    for letters in ["rrro", "aarO", "rrao", "rraO", "aaaO"] {
+        suite.add("quorum", format!("observer::{letters}"), Level::Ci, move || {
+            cases::observer(letters)
+        });
+    }
+}

@@ -1,0 +1,4 @@
+//! A member of an ensemble: the same node as a standalone server, with Zab in the place of the one
+//! disk.
+
+pub mod setup;

@@ -1,0 +1,146 @@
+//! From the configuration to what the parts of an ensemble member need.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::config::{Config, QuorumConfig, QuorumRule, Role};
+use crate::server::election_link::{self, PeerAddress};
+use crate::server::net::HostPort;
+use crate::server::quorum_link;
+use crate::types::{Map, ServerId, map};
+use crate::zab::quorum::{Quorum, Rule};
+use crate::zab::{self, Membership};
+
+/// Apache reads at most this much beyond `jute.maxbuffer` between servers
+/// (`zookeeper.jute.maxbuffer.extrasize`, ZOOKEEPER-3496): the largest request still has a header.
+const RECORD_EXTRA: usize = 1 << 20;
+
+/// A configuration that does not make a member.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// There is no `myid` file.
+    #[error("no myid file in the data directory")]
+    NoId,
+    /// There are no `server.N` lines.
+    #[error("no server lines in the configuration")]
+    NoMembers,
+    /// The id is not among the `server.N` lines.
+    #[error("my id {0} is not in the peer list")]
+    NotAMember(ServerId),
+}
+
+/// What the parts need.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Of the Zab peer.
+    pub peer: zab::Options,
+    /// Of the election port.
+    pub election: election_link::Options,
+    /// Of the learner port.
+    pub links: quorum_link::Options,
+    /// Where each member's learner port is.
+    pub learner_ports: Map<ServerId, Vec<HostPort>>,
+    /// How long one attempt to reach a leader may take.
+    pub dial_limit: Duration,
+}
+
+/// Who votes and who observes, for Zab.
+pub fn membership(config: &QuorumConfig) -> Membership {
+    let rule = match &config.rule {
+        QuorumRule::Majority => Rule::majority(config.voters().map(|member| member.id)),
+        QuorumRule::Hierarchical { groups, weights } => {
+            let mut by_group: BTreeMap<i64, BTreeMap<ServerId, u64>> = BTreeMap::new();
+            for member in config.voters() {
+                let group = groups.get(&member.id).copied().unwrap_or_default();
+                let weight = weights.get(&member.id).copied().unwrap_or(0);
+                let weight = u64::try_from(weight).unwrap_or(0);
+                by_group.entry(group).or_default().insert(member.id, weight);
+            }
+            Rule::Groups(by_group.into_values().collect())
+        }
+    };
+    Membership {
+        version: config.version,
+        quorum: Quorum::of(rule),
+        observers: config.observers().map(|member| member.id).collect(),
+        text: Bytes::from(config.to_string()),
+    }
+}
+
+fn election_addresses(member: &crate::config::Member) -> Vec<HostPort> {
+    member.addresses.iter().map(|a| HostPort::new(a.host.clone(), a.election_port)).collect()
+}
+
+/// The members other than `me`, for the election port.
+pub fn election_peers(config: &QuorumConfig, me: ServerId) -> Vec<PeerAddress> {
+    let others = config.members.values().filter(|member| member.id != me);
+    others.map(|m| PeerAddress { id: m.id, addresses: election_addresses(m) }).collect()
+}
+
+/// Where each member's learner port is.
+pub fn learner_ports(config: &QuorumConfig) -> Map<ServerId, Vec<HostPort>> {
+    let mut ports = map();
+    for member in config.members.values() {
+        let addresses = member.addresses.iter();
+        let addresses = addresses.map(|a| HostPort::new(a.host.clone(), a.quorum_port)).collect();
+        ports.insert(member.id, addresses);
+    }
+    ports
+}
+
+impl Setup {
+    /// Reads what concerns an ensemble out of a configuration.
+    pub fn new(config: &Config) -> Result<Setup, SetupError> {
+        let quorum = &config.quorum;
+        let members = quorum.config.as_ref().ok_or(SetupError::NoMembers)?;
+        let me = ServerId(quorum.my_id.ok_or(SetupError::NoId)?);
+        let own = members.members.get(&me).ok_or(SetupError::NotAMember(me))?;
+        let tick = Duration::from_millis(config.timing.tick_time_ms.into());
+        let ms = Duration::from_millis;
+
+        let mut membership = membership(members);
+        if quorum.role == Role::Observer {
+            membership.observers.insert(me);
+        }
+        let mut peer = zab::Options::new(me, membership);
+        peer.tick = tick;
+        peer.init_limit = quorum.init_limit_ticks;
+        peer.sync_limit = quorum.sync_limit_ticks;
+        peer.notification_min = ms(quorum.notification_min_ms);
+        peer.notification_max = ms(quorum.notification_max_ms).min(peer.notification_max);
+        peer.notification_max = peer.notification_max.max(peer.notification_min);
+        peer.connect_retry = ms(quorum.leader_connect_delay_ms / 2);
+        peer.establish_patience = peer.init_time();
+        peer.force_snapshot_sync = quorum.force_snapshot_sync;
+        peer.log_sync = config.storage.snapshot_size_factor >= 0.0;
+
+        let addresses = election_addresses(own);
+        let election = election_link::Options {
+            me,
+            listen: addresses.clone(),
+            listen_on_all: quorum.listen_on_all_ips,
+            advertised: addresses,
+            peers: election_peers(members, me),
+            connect_timeout: ms(quorum.election_connect_timeout_ms),
+            hello_timeout: ms(quorum.election_hello_timeout_ms),
+            bind_attempts: quorum.election_bind_retry,
+            keep_alive: quorum.tcp_keep_alive,
+        };
+        let learner_ports = learner_ports(members);
+        let links = quorum_link::Options {
+            listen: learner_ports[&me].clone(),
+            listen_on_all: quorum.listen_on_all_ips,
+            first_packet: peer.init_time(),
+            record_max: config.jute_max_buffer() + RECORD_EXTRA,
+            keep_alive: quorum.tcp_keep_alive,
+        };
+        let connect_ticks = match quorum.connect_limit_ticks {
+            0 => quorum.init_limit_ticks,
+            ticks => ticks,
+        };
+        let dial_limit = tick * connect_ticks.max(1);
+        Ok(Setup { peer, election, links, learner_ports, dial_limit })
+    }
+}
