@@ -2,37 +2,54 @@
 //!
 //! [`StateMachine`] is what a ZooKeeper server replicates: the tree of znodes, the table of
 //! sessions, and what follows from them (ephemerals by session, quota usage, the digest). It
-//! changes by [`StateMachine::apply`] and nothing else once it is loaded, it is read through
+//! changes by [`StateMachine::apply`] and, outside of recovery, nothing else; it is read through
 //! [`StateMachine::node`] and the functions of [`read`]. It knows neither clock nor disk nor
 //! connection, and not that it is replicated.
 //!
 //! - [`watch::WatchTable`] stands beside it: local to a server, told of changes, not replicated.
 //! - [`StateLoader`] builds a state from a snapshot; [`StateMachine::begin_snapshot`] and
 //!   [`StateMachine::snapshot_next`] write one while the state goes on changing.
+//!
+//! Inside: `tree` (structure, paths, stats, digest) over `arena`, `index` and `znode` (packing);
+//! `apply` gives transactions their meaning with `acl`, `owner`, `quota` and `session`.
 
 mod acl;
+mod apply;
+mod arena;
 mod change;
 pub mod digest;
+mod index;
 mod load;
 mod node;
+mod owner;
+mod quota;
 pub mod read;
 mod session;
 mod snapshot;
+#[cfg(test)]
+mod testkit;
+mod tree;
 pub mod watch;
+mod znode;
 
 pub use acl::AclId;
 pub use change::{Change, SubResult, TxnResult};
 pub use digest::node_digest;
 pub use load::StateLoader;
 pub use node::NodeRef;
+pub use quota::{QuotaView, StatsTrack};
 pub use session::SessionTable;
 pub use snapshot::SnapshotCursor;
 pub use watch::EventKind;
 
-use bytes::BytesMut;
+use acl::AclTable;
+use digest::DigestLog;
+use owner::Owners;
+use quota::QuotaTrie;
+use tree::{ROOT, Tree};
 
-use crate::proto::txn::TxnEntry;
-use crate::types::{Acl, OwnerRules, SessionId, WallTime, Zxid};
+use crate::types::path::{QUOTA, ZOOKEEPER};
+use crate::types::{Acl, OwnerRules, SessionId, Stat, Zxid};
 
 /// The settings that the state machine needs; the same on every member of an ensemble.
 #[derive(Clone, Copy, Debug)]
@@ -49,38 +66,46 @@ impl Default for Options {
     }
 }
 
-/// A path's quota: limits and what is used of them (Apache `StatsTrack`). -1 is no limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuotaView {
-    /// The path with the quota, the nearest above (or at) the one asked for.
-    pub prefix: String,
-    /// Soft limit of the number of nodes, the prefix itself included.
-    pub count_limit: i64,
-    /// Soft limit of the data, bytes.
-    pub bytes_limit: i64,
-    /// Hard limit of the number of nodes; before the soft one when set.
-    pub count_hard_limit: i64,
-    /// Hard limit of the data, bytes; before the soft one when set.
-    pub bytes_hard_limit: i64,
-    /// Nodes there are.
-    pub count: i64,
-    /// Bytes of data there are.
-    pub bytes: i64,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct StateMachine {
     options: Options,
     last_zxid: Zxid,
+    tree: Tree,
+    acls: AclTable,
     sessions: SessionTable,
+    owners: Owners,
+    quotas: QuotaTrie,
+    digest_log: DigestLog,
+    digest_mismatches: u64,
+    /// Zxid and digest that a fuzzy snapshot promises further on.
+    digest_ahead: Option<(Zxid, i64)>,
 }
 
-#[allow(unused_variables, missing_docs)]
 impl StateMachine {
     /// The state of a server that has seen no transaction: "/", "/zookeeper" and its two children.
     pub fn new(options: Options) -> StateMachine {
-        StateMachine { options, last_zxid: Zxid::ZERO, sessions: SessionTable::new() }
+        let mut state = StateMachine::bare(options);
+        state.ensure_special(ZOOKEEPER);
+        state.ensure_special(QUOTA);
+        state.ensure_config();
+        state
+    }
+
+    /// A root and nothing else.
+    fn bare(options: Options) -> StateMachine {
+        StateMachine {
+            options,
+            last_zxid: Zxid::ZERO,
+            tree: Tree::new(options.digest),
+            acls: AclTable::new(),
+            sessions: SessionTable::new(),
+            owners: Owners::new(options.owner_rules),
+            quotas: QuotaTrie::new(),
+            digest_log: DigestLog::default(),
+            digest_mismatches: 0,
+            digest_ahead: None,
+        }
     }
 
     /// The settings.
@@ -98,46 +123,19 @@ impl StateMachine {
         self.last_zxid = zxid;
     }
 
-    /// Applies a transaction and appends what watches may be told to `changes`.
-    ///
-    /// Total: whatever a log may hold has a result. Idempotent in the way that replay onto a fuzzy
-    /// snapshot needs (Apache `DataTree.processTxn`).
-    pub fn apply(&mut self, entry: &TxnEntry, changes: &mut Vec<Change>) -> TxnResult {
-        todo!()
-    }
-
-    /// Deletes the ephemerals of sessions that are not in the table, as of the last zxid; to be
-    /// called once after recovery. Returns those sessions.
-    pub fn kill_dead_sessions(&mut self, changes: &mut Vec<Change>) -> Vec<SessionId> {
-        todo!()
-    }
-
-    /// Writes the ensemble's configuration into "/zookeeper/config" without a transaction (Apache
-    /// `initConfigInZKDatabase`): version -1, mzxid = `version`, mtime = `now`. Creates the node
-    /// when an old snapshot lacks it.
-    pub fn init_config(
-        &mut self,
-        text: &[u8],
-        version: Zxid,
-        now: WallTime,
-        changes: &mut Vec<Change>,
-    ) {
-        todo!()
-    }
-
     /// The tree digest; 0 when digests are off.
     pub fn digest(&self) -> i64 {
-        todo!()
+        if self.options.digest { self.tree.digest } else { 0 }
     }
 
-    /// How many transactions led to another digest than they said.
+    /// How many transactions (or snapshots) led to another digest than they said.
     pub fn digest_mismatches(&self) -> u64 {
-        todo!()
+        self.digest_mismatches
     }
 
-    /// Zxids and digests of the recent past, oldest first: what `hash` prints.
+    /// Zxids and digests of the recent past, one per 128 zxids, oldest first: what `hash` prints.
     pub fn digest_log(&self) -> impl Iterator<Item = (Zxid, i64)> + '_ {
-        std::iter::empty()
+        self.digest_log.iter()
     }
 
     /// The sessions.
@@ -146,81 +144,66 @@ impl StateMachine {
     }
 
     /// The node at `path`; "" and "/" are the root. Any string may be asked for.
+    #[inline]
     pub fn node(&self, path: &str) -> Option<NodeRef<'_>> {
-        todo!()
+        self.tree.find(path).map(|id| NodeRef { state: self, id })
     }
 
     /// Nodes as `srvr` counts them: the root counts twice (Apache keeps it as "" and "/").
     pub fn node_count(&self) -> usize {
-        todo!()
+        self.tree.len + 1
     }
 
-    /// Bytes of all paths (UTF-16 units, as Java counts) and data.
+    /// Bytes of all paths (in UTF-16 units, as Java counts) and data.
     pub fn approximate_data_size(&self) -> u64 {
-        todo!()
+        self.tree.size
     }
 
     /// Paths of a session's ephemerals.
     pub fn ephemerals_of(&self, session: SessionId) -> impl Iterator<Item = String> + '_ {
-        std::iter::empty()
+        self.owners.of(session.0).map(|id| self.tree.path(id))
     }
 
     /// How many ephemerals there are.
     pub fn ephemerals_count(&self) -> usize {
-        todo!()
+        self.owners.ephemerals_count
     }
 
-    /// Sessions that own nodes, and how many.
+    /// Sessions that own nodes, and how many, in no particular order.
     pub fn sessions_with_ephemerals(&self) -> impl Iterator<Item = (SessionId, usize)> + '_ {
-        std::iter::empty()
+        self.owners.sessions().map(|(session, count)| (SessionId(session), count))
     }
 
     /// Paths of all container nodes.
     pub fn containers(&self) -> impl Iterator<Item = String> + '_ {
-        std::iter::empty()
+        self.owners.containers.iter().map(|&id| self.tree.path(id))
     }
 
     /// Paths of all TTL nodes.
     pub fn ttls(&self) -> impl Iterator<Item = String> + '_ {
-        std::iter::empty()
+        self.owners.ttls.iter().map(|&id| self.tree.path(id))
     }
 
     /// Nodes below `path` as getAllChildrenNumber counts them; None when there is no such node.
+    /// For "" Apache also counts its alias "/".
     pub fn all_children_number(&self, path: &str) -> Option<i32> {
-        todo!()
-    }
-
-    /// The quota that `path` falls under (the nearest; the root's is ignored), whether the node
-    /// exists or not.
-    pub fn quota_of(&self, path: &str) -> Option<QuotaView> {
-        todo!()
+        let count = match path {
+            "/" => self.node_count() - 2,
+            "" => self.node_count() - 1,
+            _ => self.tree.count_below(self.tree.find(path)?),
+        };
+        Some(count as i32)
     }
 
     /// An interned ACL.
     pub fn acl_by_id(&self, id: AclId) -> &[Acl] {
-        todo!()
+        self.acls.get(id)
     }
 
-    /// Starts a snapshot of the state as it is now; None when one is under way. Then call
-    /// [`StateMachine::snapshot_next`] until it says so, then [`StateMachine::end_snapshot`].
-    pub fn begin_snapshot(&mut self) -> Option<SnapshotCursor> {
-        todo!()
-    }
-
-    /// Appends up to `max_nodes` more nodes (path and record, parents first, the root as "") to
-    /// `out`, fewer when [`SnapshotCursor::STEP_BYTES`] have been appended. True when that was the
-    /// last. The end mark "/" is not written. Transactions may be applied between calls.
-    pub fn snapshot_next(
-        &self,
-        cursor: &mut SnapshotCursor,
-        max_nodes: usize,
-        out: &mut BytesMut,
-    ) -> bool {
-        todo!()
-    }
-
-    /// Ends a snapshot, finished or not.
-    pub fn end_snapshot(&mut self) {
-        todo!()
+    fn client_stat(&self, id: u32) -> Stat {
+        let (node, stat) = (&self.tree.nodes[id], self.tree.stat(id));
+        stat.to_client(node.data_len(), node.children as usize, self.options.owner_rules)
     }
 }
+
+const _: () = assert!(ROOT == 0);

@@ -1,8 +1,29 @@
 //! Watches: which connection wants to be told of what (Apache `WatchManager`).
+//!
+//! One table stands for Apache's two (data and child): a connection's watches of a path are four
+//! flags. Watches belong to a connection, not to a session, and any string may be watched.
+//!
+//! Paths and connections are spread over shards behind small locks, since many readers register at
+//! the same time; firing happens beside none of them (the writer excludes readers). A connection's
+//! list of paths is not touched when a watch fires: it may name watches that are gone, and is
+//! cleaned when it has doubled. So a watch costs its path once (shared by all who watch it), nine
+//! bytes or so in the path's set and four in the connection's list.
 
-use crate::types::ConnId;
+use std::hash::{BuildHasher, Hasher as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::types::{ConnId, Hasher, hasher};
 
 use super::Change;
+
+mod set;
+mod shard;
+
+use set::{CHILD, DATA, Flags, PERSISTENT, RECURSIVE};
+use shard::{ConnShard, PathShard};
 
 /// What a watch event says; the number is the wire's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +54,17 @@ pub enum WatchKind {
     Recursive,
 }
 
+impl WatchKind {
+    fn flags(self) -> Flags {
+        match self {
+            WatchKind::Data | WatchKind::Exist => DATA,
+            WatchKind::Child => CHILD,
+            WatchKind::Persistent => PERSISTENT,
+            WatchKind::Recursive => RECURSIVE,
+        }
+    }
+}
+
 /// Which watches removeWatches and checkWatches mean; the number is the wire's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(i32)]
@@ -61,6 +93,16 @@ impl WatcherType {
             _ => return None,
         })
     }
+
+    fn flags(self) -> Flags {
+        match self {
+            WatcherType::Children => CHILD,
+            WatcherType::Data => DATA,
+            WatcherType::Any => DATA | CHILD | PERSISTENT | RECURSIVE,
+            WatcherType::Persistent => PERSISTENT,
+            WatcherType::Recursive => RECURSIVE,
+        }
+    }
 }
 
 /// What `wchs` prints; the data table alone, as in Apache.
@@ -74,61 +116,234 @@ pub struct WatchSummary {
     pub watches: usize,
 }
 
-/// All watches of a server. Many readers register at once; the writer fires.
-#[derive(Debug, Default)]
-pub struct WatchTable {}
+/// log2 of the number of shards.
+const SHARD_BITS: u32 = 6;
+const SHARDS: usize = 1 << SHARD_BITS;
 
-#[allow(unused_variables)]
+/// Watches by table, as Apache counts them.
+#[derive(Debug, Default)]
+struct Counts {
+    data: AtomicUsize,
+    child: AtomicUsize,
+    recursive: AtomicUsize,
+}
+
+impl Counts {
+    /// Notes that a connection's watches of a path went from `old` to `new`.
+    fn moved(&self, old: Flags, new: Flags) {
+        let tables = [
+            (&self.data, DATA | PERSISTENT | RECURSIVE),
+            (&self.child, CHILD | PERSISTENT),
+            (&self.recursive, RECURSIVE),
+        ];
+        for (count, mask) in tables {
+            match (old & mask != 0, new & mask != 0) {
+                (false, true) => count.fetch_add(1, Ordering::Relaxed),
+                (true, false) => count.fetch_sub(1, Ordering::Relaxed),
+                _ => 0,
+            };
+        }
+    }
+}
+
+/// All watches of a server.
+#[derive(Debug)]
+pub struct WatchTable {
+    hasher: Hasher,
+    paths: Box<[Mutex<PathShard>]>,
+    conns: Box<[Mutex<ConnShard>]>,
+    counts: Counts,
+}
+
+impl Default for WatchTable {
+    fn default() -> WatchTable {
+        WatchTable::new()
+    }
+}
+
+/// The number of a path: its place in its shard, and the shard.
+type PathId = u32;
+
 impl WatchTable {
     /// No watches.
     pub fn new() -> WatchTable {
-        WatchTable {}
+        WatchTable {
+            hasher: hasher(),
+            paths: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            conns: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The hash of a path goes part by part, so that those of all its ancestors come along.
+    fn part(&self, hash: u64, part: &[u8]) -> u64 {
+        let mut h = self.hasher.build_hasher();
+        h.write_u64(hash);
+        h.write(part);
+        h.finish()
+    }
+
+    fn hash(&self, path: &str) -> u64 {
+        path.as_bytes().split(|b| *b == b'/').fold(0, |hash, part| self.part(hash, part))
+    }
+
+    fn path_shard(&self, hash: u64) -> usize {
+        (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SHARD_BITS)) as usize
+    }
+
+    fn conn_shard(&self, conn: ConnId) -> &Mutex<ConnShard> {
+        &self.conns[conn.0 as usize % SHARDS]
     }
 
     /// Leaves a watch; leaving it twice is the same as once. Any string may be watched.
     pub fn add(&self, conn: ConnId, path: &str, kind: WatchKind) {
-        todo!()
+        let hash = self.hash(path);
+        let at = self.path_shard(hash);
+        let (slot, old, new) = self.paths[at].lock().add(hash, path, conn, kind.flags());
+        self.counts.moved(old, new);
+        if old == 0 {
+            let id: PathId = slot << SHARD_BITS | at as u32;
+            let is_live = |id: PathId| self.shard_of(id).lock().has(id >> SHARD_BITS, conn);
+            self.conn_shard(conn).lock().add(conn, id, is_live);
+        }
+    }
+
+    fn shard_of(&self, id: PathId) -> &Mutex<PathShard> {
+        &self.paths[id as usize % SHARDS]
     }
 
     /// Takes watches back; false is NOWATCHER.
     pub fn remove(&self, conn: ConnId, path: &str, which: WatcherType) -> bool {
-        todo!()
+        let hash = self.hash(path);
+        let mut shard = self.paths[self.path_shard(hash)].lock();
+        let Some(slot) = shard.find(hash, path) else { return false };
+        let (old, new) = shard.clear(slot, conn, which.flags());
+        self.counts.moved(old, new);
+        old != new
     }
 
     /// Whether there is such a watch.
     pub fn contains(&self, conn: ConnId, path: &str, which: WatcherType) -> bool {
-        todo!()
+        let hash = self.hash(path);
+        let shard = self.paths[self.path_shard(hash)].lock();
+        let Some(slot) = shard.find(hash, path) else { return false };
+        shard.flags(slot, conn) & which.flags() != 0
     }
 
     /// Forgets all watches of a connection that is closing; nothing may be added for it any more.
     pub fn remove_conn(&self, conn: ConnId) {
-        todo!()
+        let Some(ids) = self.conn_shard(conn).lock().take(conn) else { return };
+        for id in ids {
+            let mut shard = self.shard_of(id).lock();
+            let (old, new) = shard.clear(id >> SHARD_BITS, conn, WatcherType::Any.flags());
+            self.counts.moved(old, new);
+        }
     }
 
     /// Tells `event` whom a change concerns, each connection at most once, and drops the one-shot
     /// watches that fired. The event's path is the change's. The caller checks the change's ACL: a
     /// one-shot watch is used up even if its owner may not be told.
+    ///
+    /// A node's deletion is told to the owners of its data and child watches alike, once each
+    /// (Apache triggers both tables and leaves out who was told by the first).
     pub fn fire(&self, change: &Change, event: &mut dyn FnMut(ConnId, EventKind)) {
-        todo!()
+        let (kind, path) = (change.kind, change.path());
+        if self.watch_count() == 0 {
+            return;
+        }
+        let (spent, lasting) = match kind {
+            EventKind::ChildrenChanged => (CHILD, PERSISTENT),
+            EventKind::Deleted => (DATA | CHILD, PERSISTENT | RECURSIVE),
+            EventKind::Created | EventKind::DataChanged => (DATA, PERSISTENT | RECURSIVE),
+        };
+        let mut told = SmallVec::<[ConnId; 16]>::new();
+        let hash = self.hash(path);
+        {
+            let mut shard = self.paths[self.path_shard(hash)].lock();
+            if let Some(slot) = shard.find(hash, path) {
+                let moved = |old, new| self.counts.moved(old, new);
+                shard.fire(slot, spent, lasting, &mut told, moved);
+            }
+        }
+        let is_tree_event = kind != EventKind::ChildrenChanged;
+        if is_tree_event && self.counts.recursive.load(Ordering::Relaxed) > 0 {
+            self.recursive_above(path, &mut told);
+        }
+        told.into_iter().for_each(|conn| event(conn, kind));
+    }
+
+    /// Adds those who watch an ancestor recursively, each once. Not called for most changes: a
+    /// server without recursive watches never walks.
+    fn recursive_above(&self, path: &str, told: &mut SmallVec<[ConnId; 16]>) {
+        let (before, mut hash, mut end) = (told.len(), 0, 0);
+        for part in path.as_bytes().split(|b| *b == b'/') {
+            hash = self.part(hash, part);
+            end += part.len();
+            let ancestor = if end == 0 { "/" } else { &path[..end] };
+            if ancestor.len() >= path.len() {
+                break;
+            }
+            let hash = if end == 0 { self.part(hash, b"") } else { hash };
+            let shard = self.paths[self.path_shard(hash)].lock();
+            if let Some(slot) = shard.find(hash, ancestor) {
+                shard.with_flag(slot, RECURSIVE, told);
+            }
+            end += 1;
+        }
+        if told.len() > before {
+            told.sort_unstable();
+            told.dedup();
+        }
     }
 
     /// Watches in both tables: what `mntr` calls watch_count.
     pub fn watch_count(&self) -> usize {
-        todo!()
+        self.counts.data.load(Ordering::Relaxed) + self.counts.child.load(Ordering::Relaxed)
+    }
+
+    /// Pairs of path and connection in the data table.
+    fn each_data_watch(&self, mut each: impl FnMut(&str, ConnId)) {
+        for shard in &self.paths {
+            shard.lock().each(|path, conn, flags| {
+                if flags & (DATA | PERSISTENT | RECURSIVE) != 0 {
+                    each(path, conn);
+                }
+            });
+        }
     }
 
     /// What `wchs` prints.
     pub fn summary(&self) -> WatchSummary {
-        todo!()
+        let (mut conns, mut paths) = (std::collections::BTreeSet::new(), 0);
+        let (mut watches, mut last) = (0, None);
+        self.each_data_watch(|path, conn| {
+            conns.insert(conn);
+            watches += 1;
+            // Watches of one path come one after the other.
+            let this = (path.as_ptr() as usize, path.len());
+            if last.replace(this) != Some(this) {
+                paths += 1;
+            }
+        });
+        WatchSummary { connections: conns.len(), paths, watches }
     }
 
     /// What `wchp` prints: paths of the data table and who watches them, in order.
     pub fn by_path(&self) -> Vec<(String, Vec<ConnId>)> {
-        todo!()
+        let mut all = std::collections::BTreeMap::<String, Vec<ConnId>>::new();
+        self.each_data_watch(|path, conn| all.entry(path.to_owned()).or_default().push(conn));
+        all.values_mut().for_each(|conns| conns.sort_unstable());
+        all.into_iter().collect()
     }
 
     /// What `wchc` prints: connections and what they watch in the data table, in order.
     pub fn by_connection(&self) -> Vec<(ConnId, Vec<String>)> {
-        todo!()
+        let mut all = std::collections::BTreeMap::<ConnId, Vec<String>>::new();
+        self.each_data_watch(|path, conn| all.entry(conn).or_default().push(path.to_owned()));
+        all.values_mut().for_each(|paths| paths.sort_unstable());
+        all.into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+mod arms;
+mod model;
+mod replay;
