@@ -1,5 +1,8 @@
 //! The command line of rookeeper; see `cli`.
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    rookeeper::cli::main()
 }

@@ -27,4 +27,4 @@ pub use dynamic::{Member, MemberAddress, QuorumConfig, QuorumRule, Role};
 pub use files::{Files, RealFiles};
 pub use settings::*;
 pub use version::CompatVersion;
-pub use zoo_cfg::{Loaded, Overrides, load_defaults, load_file, load_positional};
+pub use zoo_cfg::{Loaded, Overrides, Setting, load_defaults, load_file, load_positional};

@@ -36,6 +36,19 @@ pub struct Loaded {
     pub config: Config,
     /// Unknown keys, keys without effect, odd memberships; in the order found.
     pub warnings: Vec<Warning>,
+    /// The known keys that were set, in order of name.
+    pub settings: Vec<Setting>,
+}
+
+/// A known key and the value it was set to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name in zoo.cfg.
+    pub key: String,
+    /// Its value as written, trimmed.
+    pub value: String,
+    /// Where it was set.
+    pub origin: Origin,
 }
 
 /// Where the data goes when nothing says where, relative to the current directory.
@@ -203,7 +216,8 @@ impl Draft {
         let config = self.build(files);
         match config {
             Some(config) if self.errors.is_empty() => {
-                Ok(Loaded { config, warnings: self.warnings })
+                let settings = self.values.settings();
+                Ok(Loaded { config, warnings: self.warnings, settings })
             }
             _ => Err(ConfigErrors { errors: self.errors, warnings: self.warnings }),
         }

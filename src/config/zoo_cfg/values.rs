@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::super::diagnostic::Origin;
 use super::super::table;
+use super::Setting;
 
 /// Values that have passed their row's check.
 #[derive(Debug, Default)]
@@ -21,6 +22,16 @@ impl Values {
     /// Where a key was set; `None` when it wasn't.
     pub fn origin(&self, key: &str) -> Option<&Origin> {
         self.map.get(key).map(|(_, origin)| origin)
+    }
+
+    /// All that was set, in order of key.
+    pub fn settings(&self) -> Vec<Setting> {
+        let setting = |(key, (value, origin)): (&String, &(String, Origin))| Setting {
+            key: key.clone(),
+            value: value.clone(),
+            origin: origin.clone(),
+        };
+        self.map.iter().map(setting).collect()
     }
 
     /// True when a key was set to something.
