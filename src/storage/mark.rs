@@ -1,0 +1,172 @@
+//! What tells a torn tail from damage: the batch mark behind the last record, and the durable mark
+//! beside the logs. Apache reads neither: the first lies behind a zero length, where its reader
+//! turns to the next file; the second in a file whose name means nothing to it.
+//!
+//! Batch mark, written with every batch, in the same write, and overwritten by the next batch:
+//!
+//! | offset | bytes | content |
+//! | --- | --- | --- |
+//! | 0 | 12 | zeros: a record of length 0, "end of file" to every reader |
+//! | 12 | 8 | `RKBATCH1` |
+//! | 20 | 8 | offset of the batch's first byte (0 when it created the file) |
+//! | 28 | 8 | offset behind the batch's last record: where this mark begins |
+//! | 36 | 8 | zxid of the batch's last record |
+//! | 44 | 4 | Adler-32 of bytes 12 to 43 |
+//!
+//! Durable mark, the file `rookeeper.durable` in the log directory; one sector, written in place:
+//!
+//! | offset | bytes | content |
+//! | --- | --- | --- |
+//! | 0 | 8 | `RKDURBL1` |
+//! | 8 | 8 | zxid in the name of the log |
+//! | 16 | 8 | bytes of that log that were synced |
+//! | 24 | 8 | last zxid that was synced |
+//! | 32 | 4 | Adler-32 of bytes 0 to 31 |
+//!
+//! It's synced when a log is created and otherwise left to the system: a lower bound.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::{DiskFile, DiskRef, read_full};
+use super::epoch::write_atomic;
+use super::{Disk, IoContext, Result};
+use crate::types::Zxid;
+
+const BATCH_MAGIC: &[u8; 8] = b"RKBATCH1";
+const DURABLE_MAGIC: &[u8; 8] = b"RKDURBL1";
+/// Bytes of a batch mark, its zeros included. Less than the smallest batch with its own mark, so a
+/// batch always overwrites the mark before it.
+pub(super) const BATCH_MARK_LEN: usize = 48;
+/// Zeros in front of the magic.
+pub(super) const BATCH_MARK_ZEROS: usize = 12;
+const DURABLE_LEN: usize = 36;
+/// The file of the durable mark.
+pub(super) const DURABLE_NAME: &str = "rookeeper.durable";
+
+/// The last batch of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BatchMark {
+    pub begin: u64,
+    pub end: u64,
+    pub last: Zxid,
+}
+
+fn long(b: &[u8], at: usize) -> i64 {
+    let mut eight = [0; 8];
+    eight.copy_from_slice(&b[at..at + 8]);
+    i64::from_be_bytes(eight)
+}
+
+fn adler(bytes: &[u8]) -> [u8; 4] {
+    simd_adler32::adler32(&bytes).to_be_bytes()
+}
+
+impl BatchMark {
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[0; BATCH_MARK_ZEROS]);
+        let at = out.len();
+        out.extend_from_slice(BATCH_MAGIC);
+        out.extend_from_slice(&(self.begin as i64).to_be_bytes());
+        out.extend_from_slice(&(self.end as i64).to_be_bytes());
+        out.extend_from_slice(&self.last.0.to_be_bytes());
+        let sum = adler(&out[at..]);
+        out.extend_from_slice(&sum);
+    }
+
+    /// The mark whose magic stands at the start of `b`, at file offset `at`; None if it's not whole
+    /// or lies about where it is.
+    pub fn parse(b: &[u8], at: u64) -> Option<BatchMark> {
+        let rest = BATCH_MARK_LEN - BATCH_MARK_ZEROS;
+        if b.len() < rest || &b[..8] != BATCH_MAGIC || adler(&b[..rest - 4]) != b[rest - 4..rest] {
+            return None;
+        }
+        let mark = BatchMark {
+            begin: long(b, 8) as u64,
+            end: long(b, 16) as u64,
+            last: Zxid(long(b, 24)),
+        };
+        (mark.end + BATCH_MARK_ZEROS as u64 == at && mark.begin < mark.end).then_some(mark)
+    }
+}
+
+/// A lower bound of what a log durably holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Durable {
+    pub log: Zxid,
+    pub bytes: u64,
+    pub last: Zxid,
+}
+
+impl Durable {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(DURABLE_LEN);
+        out.extend_from_slice(DURABLE_MAGIC);
+        out.extend_from_slice(&self.log.0.to_be_bytes());
+        out.extend_from_slice(&(self.bytes as i64).to_be_bytes());
+        out.extend_from_slice(&self.last.0.to_be_bytes());
+        let sum = adler(&out);
+        out.extend_from_slice(&sum);
+        out
+    }
+
+    /// What the log directory says; None without a file or with a damaged one: it's only a bound.
+    pub fn load(disk: &dyn Disk, logs: &Path) -> Option<Durable> {
+        let path = logs.join(DURABLE_NAME);
+        if !disk.exists(&path) {
+            return None;
+        }
+        let mut b = [0; DURABLE_LEN];
+        let n = read_full(&*disk.open(&path).ok()?, 0, &mut b).ok()?;
+        if n < DURABLE_LEN || &b[..8] != DURABLE_MAGIC || adler(&b[..32]) != b[32..] {
+            return None;
+        }
+        Some(Durable {
+            log: Zxid(long(&b, 8)),
+            bytes: long(&b, 16) as u64,
+            last: Zxid(long(&b, 24)),
+        })
+    }
+
+    /// Lowers or replaces the mark, durably; used when history is given up.
+    pub fn store(&self, disk: &dyn Disk, logs: &Path) -> Result<()> {
+        write_atomic(disk, logs, DURABLE_NAME, &self.encode())
+    }
+}
+
+/// Keeps the durable mark of the log being written.
+#[derive(Debug)]
+pub(super) struct DurableFile {
+    disk: DiskRef,
+    path: PathBuf,
+    file: Option<Box<dyn DiskFile>>,
+}
+
+impl DurableFile {
+    pub fn new(disk: DiskRef, logs: &Path) -> DurableFile {
+        DurableFile { disk, path: logs.join(DURABLE_NAME), file: None }
+    }
+
+    /// Forgets the open file, after somebody replaced it.
+    pub fn close(&mut self) {
+        self.file = None;
+    }
+
+    /// Writes the mark; with `sync` it's durable on return (the caller syncs the directory).
+    pub fn write(&mut self, mark: Durable, sync: bool) -> Result<()> {
+        if self.file.is_none() {
+            let file = if self.disk.exists(&self.path) {
+                self.disk.open_write(&self.path)
+            } else {
+                self.disk.create(&self.path)
+            };
+            self.file = Some(file.at("open", &self.path)?);
+        }
+        if let Some(file) = &mut self.file {
+            file.write_at(0, &mark.encode()).at("write", &self.path)?;
+            if sync {
+                file.sync_data().at("sync", &self.path)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,290 @@
+//! All transactions after a zxid, from as many log files as there are, without a hole.
+//!
+//! Apache goes on with the next file wherever one ends and only logs what it skips
+//! (`FileTxnLog.FileTxnIterator`); here the next record must follow the last one
+//! ([`Zxid::follows`]), in the file and across files. A torn tail in the middle file is legal: it's
+//! what a crash and a restart leave, and the next file goes on exactly there.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::disk::DiskRef;
+use super::log_reader::{End, LogReader, Record, Step, Verdict, judge, scan};
+use super::mark::Durable;
+use super::names::{self, Dirs, Named};
+use super::{Error, IoContext, Result};
+use crate::proto::txn::TxnEntry;
+use crate::types::Zxid;
+
+/// Bytes rewritten at once after a start.
+const REWRITE_CHUNK: usize = 1 << 20;
+
+/// A transaction from the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// Decoded.
+    pub entry: TxnEntry,
+    /// As it stands in the log: what a PROPOSAL of it carries.
+    pub bytes: Bytes,
+    /// The file it's from.
+    pub path: Arc<PathBuf>,
+    /// Of the record in the file.
+    pub offset: u64,
+}
+
+/// What replaying came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayEnd {
+    /// The last transaction here, in the snapshot or the log.
+    pub last: Zxid,
+    /// Transactions handed out.
+    pub replayed: u64,
+    /// What was cut or removed or skipped, for the server's log.
+    pub notes: Vec<String>,
+}
+
+/// Hands out the transactions after a snapshot.
+#[derive(Debug)]
+pub struct Replay {
+    disk: DiskRef,
+    dirs: Dirs,
+    start: Zxid,
+    last: Zxid,
+    /// Still to come, ascending.
+    files: std::vec::IntoIter<Named>,
+    current: Option<(LogReader, Arc<PathBuf>, Zxid)>,
+    /// The last record of the file before, and where and how that file ended.
+    before: Option<(LogReader, End, Zxid)>,
+    replayed: u64,
+    notes: Vec<String>,
+    /// Newest files without a record: to be removed by `finish`.
+    empty: Vec<Named>,
+    /// The newest file with records, once it has been read: where it ends, and whether to cut.
+    newest: Option<(Named, u64, bool)>,
+    durable: Option<Durable>,
+    done: bool,
+    failed: bool,
+}
+
+impl Replay {
+    /// Everything after `start`, the zxid of the loaded snapshot.
+    pub fn open(disk: DiskRef, dirs: Dirs, start: Zxid) -> Result<Replay> {
+        let mut files = names::logs(&*disk, &dirs.logs)?;
+        let durable = Durable::load(&*disk, &dirs.logs);
+        let mut empty = Vec::new();
+        // A crash can leave the newest file without a record: no header, half of one (P9, P10), or
+        // a torn first batch. The one before is the newest then.
+        while let Some(newest) = files.last() {
+            let mut reader = LogReader::open(&*disk, &newest.path)?;
+            let Step::End(end) = reader.step()? else { break };
+            let known = durable.filter(|d| d.log == newest.zxid);
+            let before = Zxid(newest.zxid.0 - 1);
+            if let Verdict::Damaged { offset, why } = judge(&reader, end, before, known)? {
+                let what = describe(end, why);
+                return Err(Error::Corrupt { path: newest.path.clone(), offset, what });
+            }
+            empty.extend(files.pop());
+        }
+        // The newest log that may hold the record after `start`, and all later ones.
+        let from = files.iter().rposition(|f| f.zxid.0 <= start.0.saturating_add(1)).unwrap_or(0);
+        files.drain(..from);
+        Ok(Replay {
+            disk,
+            dirs,
+            start,
+            last: start,
+            files: files.into_iter(),
+            current: None,
+            before: None,
+            replayed: 0,
+            notes: Vec::new(),
+            empty,
+            newest: None,
+            durable,
+            done: false,
+            failed: false,
+        })
+    }
+
+    /// Whether there is any log with a record, before the first [`Replay::next`].
+    pub(super) fn has_logs(&self) -> bool {
+        self.files.len() > 0
+    }
+
+    /// The last zxid handed out, or the start.
+    pub fn last_zxid(&self) -> Zxid {
+        self.last
+    }
+
+    /// The next transaction, None at the end.
+    ///
+    /// # Errors
+    /// Damage and holes, with file and offset. After an error there is no going on.
+    #[allow(clippy::should_implement_trait)] // an iterator can't say "stop at the first error"
+    pub fn next(&mut self) -> Result<Option<Logged>> {
+        if self.failed || self.done {
+            return Ok(None);
+        }
+        let step = self.advance();
+        self.failed = step.is_err();
+        step
+    }
+
+    fn advance(&mut self) -> Result<Option<Logged>> {
+        loop {
+            let Some((reader, path, seen)) = &mut self.current else {
+                if !self.open_next()? {
+                    self.done = true;
+                    return Ok(None);
+                }
+                continue;
+            };
+            match reader.step()? {
+                Step::Record(record) => {
+                    let path = path.clone();
+                    let seen_before = std::mem::replace(seen, record.zxid);
+                    if record.zxid <= self.start {
+                        continue;
+                    }
+                    self.check(&record, &path, seen_before)?;
+                    let entry = TxnEntry::decode(record.entry.clone()).map_err(|e| {
+                        let path = (*path).clone();
+                        Error::Corrupt { path, offset: record.offset, what: e.to_string() }
+                    })?;
+                    self.last = record.zxid;
+                    self.replayed += 1;
+                    let (bytes, offset) = (record.entry, record.offset);
+                    return Ok(Some(Logged { entry, bytes, path, offset }));
+                }
+                Step::End(end) => {
+                    if let Some((reader, _, seen)) = self.current.take() {
+                        self.before = Some((reader, end, seen));
+                    }
+                }
+            }
+        }
+    }
+
+    fn open_next(&mut self) -> Result<bool> {
+        let Some(next) = self.files.next() else {
+            self.close_newest()?;
+            return Ok(false);
+        };
+        let reader = LogReader::open(&*self.disk, &next.path)?;
+        let before_first = Zxid(next.zxid.0 - 1);
+        self.current = Some((reader, Arc::new(next.path.clone()), before_first));
+        if self.files.len() == 0 {
+            self.newest = Some((next, 0, false));
+        }
+        Ok(true)
+    }
+
+    /// Whether `record` follows; `seen` is the record before it in its file.
+    fn check(&self, record: &Record, path: &Arc<PathBuf>, seen: Zxid) -> Result<()> {
+        if record.zxid.follows(self.last) {
+            return Ok(());
+        }
+        let offset = record.offset;
+        if record.zxid <= self.last {
+            let what = format!("transaction {} after {}", record.zxid, self.last.max(seen));
+            return Err(Error::Corrupt { path: (**path).clone(), offset, what });
+        }
+        // A hole. If the file before broke off, that is where the damage is.
+        if let Some((reader, end, last)) = &self.before {
+            let scan = scan(reader, end.offset, *last)?;
+            if end.flaw.is_some() || scan.valid.is_some() {
+                let next = path.file_name().unwrap_or_default().to_string_lossy();
+                let why = format!("and {next} goes on with {}", record.zxid);
+                let (path, offset) = (reader.path().to_owned(), end.offset);
+                return Err(Error::Corrupt { path, offset, what: describe(*end, &why) });
+            }
+        }
+        let (after, found) = (self.last, record.zxid);
+        Err(Error::Gap { path: (**path).clone(), offset, after, found })
+    }
+
+    /// Judges the end of the newest file with records.
+    fn close_newest(&mut self) -> Result<()> {
+        let Some((reader, end, seen)) = self.before.take() else { return Ok(()) };
+        let Some((newest, end_at, cut_it)) = &mut self.newest else { return Ok(()) };
+        let known = self.durable.filter(|d| d.log == newest.zxid);
+        *end_at = end.offset;
+        match judge(&reader, end, seen, known)? {
+            Verdict::Clean => {}
+            Verdict::Torn { cut } => {
+                *cut_it = true;
+                self.notes.push(format!(
+                    "{}: torn write after {seen}, cut at offset {cut} ({})",
+                    newest.path.display(),
+                    end.flaw.unwrap_or("zeros"),
+                ));
+            }
+            Verdict::Damaged { offset, why } => {
+                let path = newest.path.clone();
+                return Err(Error::Corrupt { path, offset, what: describe(end, why) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the replay: checks that nothing known to be durable is missing and, with `repair`, makes
+    /// the directory what it was read as, durably: torn tails cut, empty files removed, and the end
+    /// of the newest log rewritten, because after a failed sync the page cache may show bytes that
+    /// never reached the disk.
+    ///
+    /// # Panics
+    /// If [`Replay::next`] hasn't returned None: a caller's bug.
+    pub fn finish(mut self, repair: bool) -> Result<ReplayEnd> {
+        assert!(self.done, "the replay has not come to its end");
+        if let Some(durable) = self.durable
+            && durable.last > self.last
+            && (self.newest.is_some() || self.start > Zxid::ZERO)
+        {
+            let path = self.dirs.logs.join(super::mark::DURABLE_NAME);
+            let what = format!(
+                "transactions up to {} were on disk and only {} is there; remove this file to \
+                 accept the loss",
+                durable.last, self.last
+            );
+            return Err(Error::Corrupt { path, offset: 24, what });
+        }
+        if repair {
+            self.repair()?;
+        }
+        Ok(ReplayEnd { last: self.last, replayed: self.replayed, notes: self.notes })
+    }
+
+    fn repair(&mut self) -> Result<()> {
+        if let Some((newest, end, cut)) = &self.newest {
+            let mut file = self.disk.open_write(&newest.path).at("open", &newest.path)?;
+            if *cut {
+                file.set_len(*end).at("cut", &newest.path)?;
+            }
+            let known = self.durable.filter(|d| d.log == newest.zxid).map_or(0, |d| d.bytes);
+            let mut at = known.min(*end);
+            let mut buf = vec![0; REWRITE_CHUNK];
+            while at < *end {
+                let n = usize::try_from(*end - at).unwrap_or(REWRITE_CHUNK).min(REWRITE_CHUNK);
+                let n =
+                    super::disk::read_full(&*file, at, &mut buf[..n]).at("read", &newest.path)?;
+                if n == 0 {
+                    break;
+                }
+                file.write_at(at, &buf[..n]).at("rewrite", &newest.path)?;
+                at += n as u64;
+            }
+            file.sync_data().at("sync", &newest.path)?;
+        }
+        for file in &self.empty {
+            self.disk.remove(&file.path).at("remove", &file.path)?;
+            self.notes.push(format!("{}: holds no transaction, removed", file.path.display()));
+        }
+        self.disk.sync_dir(&self.dirs.logs).at("sync", &self.dirs.logs)
+    }
+}
+
+fn describe(end: End, why: &str) -> String {
+    format!("{}, {why}", end.flaw.unwrap_or("zeros instead of a record"))
+}
