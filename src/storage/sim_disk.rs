@@ -197,8 +197,19 @@ impl Inner {
         // None, all, a prefix, or any subset.
         let mode = draw.below(4);
         let prefix = draw.below(dirty.len() as u64 + 1) as usize;
+        let (old, new) = (inode.durable.len, inode.live.len);
+        kept.len = match draw.below(4) {
+            _ if mode == 0 => old,
+            _ if mode == 1 => new,
+            0 => old,
+            // A length in between, while a file grows; shrinking is one step of the metadata.
+            1 if new > old => old + draw.below(new - old + 1),
+            _ => new,
+        };
+        let cut_lost = new < old && kept.len == old;
         for (i, index) in dirty.iter().enumerate() {
             let keep = match mode {
+                _ if cut_lost && index * SECTOR + SECTOR > new => false,
                 0 => false,
                 1 => true,
                 2 => i < prefix,
@@ -211,15 +222,6 @@ impl Inner {
                 };
             }
         }
-        let (old, new) = (inode.durable.len, inode.live.len);
-        let (low, high) = (old.min(new), old.max(new));
-        kept.len = match draw.below(4) {
-            _ if mode == 0 => old,
-            _ if mode == 1 => new,
-            0 => old,
-            1 => low + draw.below(high - low + 1),
-            _ => new,
-        };
         kept.clip();
         inode.durable = kept.clone();
         inode.live = kept;
