@@ -3,6 +3,7 @@
 //! Called as `zkServer.sh`, `zkCli.sh` or `java`, the binary takes those programs' arguments (see
 //! [`multicall`]); everything else is parsed by clap.
 
+pub mod bench;
 pub mod config;
 pub mod init;
 pub mod logging;
@@ -65,6 +66,8 @@ pub enum Command {
     Status(words::StatusArgs),
     /// Make data directories, myid and the initialize file of a new member
     Init(init::InitArgs),
+    /// Measure a server, or compare with Apache ZooKeeper
+    Bench(Box<bench::BenchArgs>),
     /// Say which version this is
     Version,
 }
@@ -113,6 +116,7 @@ pub fn run(cli: Cli) -> u8 {
         Some(Command::FourLetterWord(args)) => words::run(args),
         Some(Command::Status(args)) => words::status(args),
         Some(Command::Init(args)) => init::run(args, &cli.define),
+        Some(Command::Bench(args)) => bench::run(*args),
         Some(Command::Version) => {
             println!(
                 "rookeeper {} (as Apache ZooKeeper {})",
