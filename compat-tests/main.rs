@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 mod crash;
+mod data;
 mod differential;
 mod ensemble;
 mod harness;
@@ -22,6 +23,7 @@ fn main() {
     ensemble::add(&mut suite);
     wire::add(&mut suite);
     quorum::add(&mut suite);
+    data::add(&mut suite);
     let (_lines, ok) = suite.run();
     harness::apache::shut_down();
     std::process::exit(if ok { 0 } else { 1 });
