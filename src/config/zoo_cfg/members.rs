@@ -39,6 +39,13 @@ impl Draft {
             if let Some(id) = my_id {
                 self.client_address(config, ServerId(id), listen);
             }
+        } else if !self.values.bool("standaloneEnabled") && self.errors.is_empty() {
+            self.invalid(
+                "standaloneEnabled",
+                "there must be a participant when standaloneEnabled=false",
+                "there is no server line",
+                "add server lines, or leave standaloneEnabled out",
+            );
         }
         let v = &self.values;
         let init_limit_ticks = v.u32("initLimit");

@@ -423,3 +423,55 @@ fn every_key_of_the_table_can_be_set_to_its_default() {
         assert!(load_with(&text, &[], &[], &[]).is_ok(), "{text}");
     }
 }
+
+const RECORDED: &str =
+    include_str!("../../../fixtures/config/accepted-and-refused.apache-3.9.5.txt");
+
+/// Files that we refuse and Apache doesn't, by a part of their text, with the reason.
+const STRICTER: &[(&str, &str)] = &[("initLimit=-5", "a negative limit would give up at once")];
+/// Files that we take and Apache doesn't, by a part of their text, with the reason.
+const MORE_LENIENT: &[(&str, &str)] = &[
+    ("clientPort=0x885", "hexadecimal numbers are fine for properties, and so for ports"),
+    ("autopurge.purgeInterval=12h", "units, as in Apache's development branch"),
+    ("multiAddress.enabled=true", "there the switch works as a system property only"),
+];
+
+#[test]
+fn files_are_accepted_and_refused_as_by_apache() {
+    let mut files = Map::of(&[
+        ("@/m1/myid", "1\n"),
+        ("@/bad/myid", "x\n"),
+        ("@/two.dynamic", "server.1=a:2888:3888\nserver.2=b:2888:3888\n"),
+        ("@/extra.dynamic", "server.1=a:2888:3888\nserver.2=b:2888:3888\ntickTime=3\n"),
+        ("@/version.dynamic", "server.1=a:2888:3888\nserver.2=b:2888:3888\nversion=3\n"),
+    ]);
+    let (mut ok, mut refused) = (0, 0);
+    for case in RECORDED.split("=====\n").skip(1).filter(|c| !c.is_empty()) {
+        let (text, outcome) = case.split_once("----- ").expect("an outcome");
+        files.0.insert(PathBuf::from("zoo.cfg"), text.as_bytes().to_vec());
+        let ours = load_file(Path::new("zoo.cfg"), &Overrides::default(), &files);
+        let listed = |list: &[(&str, &str)]| list.iter().any(|(part, _)| text.contains(part));
+        match (outcome.starts_with("ok"), ours) {
+            (true, Ok(loaded)) => {
+                ok += 1;
+                let c = &loaded.config;
+                let expect = format!("tick={} ", c.timing.tick_time_ms);
+                assert!(outcome.contains(&expect), "{text}: {outcome}");
+                let port = c.listen.client.as_ref().map(|e| format!(":{} ", e.port));
+                let port = port.unwrap_or_else(|| "client=null".to_owned());
+                assert!(outcome.contains(&port), "{text}: {outcome}");
+                let times = format!(
+                    "min={} max={} ",
+                    c.timing.min_session_timeout_ms, c.timing.max_session_timeout_ms
+                );
+                assert!(outcome.contains(&times), "{text}: {outcome}");
+                let distributed = format!("distributed={}", c.is_distributed());
+                assert!(outcome.contains(&distributed), "{text}: {outcome}");
+            }
+            (false, Err(_)) => refused += 1,
+            (true, Err(e)) => assert!(listed(STRICTER), "{text}{e}"),
+            (false, Ok(_)) => assert!(listed(MORE_LENIENT), "{text}{outcome}"),
+        }
+    }
+    assert!(ok > 15 && refused > 30, "{ok} {refused}");
+}
