@@ -1,4 +1,5 @@
 //! Test support and the tidy checks.
 
+pub mod datadriven;
 pub mod finite_rng;
 mod tidy;

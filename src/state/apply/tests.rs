@@ -1,3 +1,3 @@
-mod arms;
 mod model;
 mod replay;
+mod script;
