@@ -25,8 +25,8 @@ pub fn is_exempt(path: &str) -> bool {
     path.starts_with("/zookeeper/")
 }
 
-/// The CRC of path and data.
-pub(super) fn prefix(path: &str, data: Option<&[u8]>) -> u32 {
+/// The CRC of path and data, from which [`with_stat`] makes the digest. Not for exempt paths.
+pub fn prefix(path: &str, data: Option<&[u8]>) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     if path != "/" {
         crc.update(path.as_bytes());
@@ -38,7 +38,7 @@ pub(super) fn prefix(path: &str, data: Option<&[u8]>) -> u32 {
 }
 
 /// The digest that a prefix and a stat make.
-pub(super) fn with_stat(prefix: u32, stat: &StatPersisted) -> u32 {
+pub fn with_stat(prefix: u32, stat: &StatPersisted) -> u32 {
     let mut b = [0_u8; 60];
     BigEndian::write_i64(&mut b[0..], stat.czxid);
     BigEndian::write_i64(&mut b[8..], stat.mzxid);

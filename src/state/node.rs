@@ -77,9 +77,13 @@ impl<'a> NodeRef<'a> {
         if !state.options.digest || self.is_exempt() {
             return 0;
         }
-        let prefix = state.tree.kept_prefix(self.id);
-        let prefix = prefix.unwrap_or_else(|| digest::prefix(&self.path(), self.data()));
-        digest::with_stat(prefix, stat)
+        digest::with_stat(self.digest_prefix(), stat)
+    }
+
+    /// The CRC of path and data, see [`digest`]. Of no meaning where digests do not count.
+    pub fn digest_prefix(&self) -> u32 {
+        let prefix = self.state.tree.kept_prefix(self.id);
+        prefix.unwrap_or_else(|| digest::prefix(&self.path(), self.data()))
     }
 
     /// Whether it lies below "/zookeeper".

@@ -28,3 +28,12 @@ fn a_random_history_ends_as_in_the_model() {
         assert_eq!(check(&state), history.model.nodes);
     }
 }
+
+#[test]
+fn the_state_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<StateMachine>();
+    shared::<watch::WatchTable>();
+    shared::<Change>();
+    shared::<SnapshotCursor>();
+}
