@@ -2,3 +2,4 @@
 //! disk.
 
 pub mod setup;
+pub mod transfer;

@@ -38,7 +38,7 @@ use crate::types::{LinkId, Map, map};
 mod link;
 mod stream;
 
-pub use stream::{ImageStream, StreamError};
+pub use stream::{ImageStream, StreamError, end as end_of_snapshot};
 
 /// Bytes of one link that the node thread has not handled yet; a single larger packet is let
 /// through alone.
@@ -125,8 +125,19 @@ pub enum Event<S> {
 
 /// Gives a snapshot piece by piece while the state goes on; dropped when the link ends.
 pub trait SnapshotSource: Send {
-    /// Appends the next piece, some 100 KiB. False when that was the last.
-    fn next(&mut self, out: &mut BytesMut) -> bool;
+    /// Appends the next piece, some 100 KiB.
+    fn next(&mut self, out: &mut BytesMut) -> Piece;
+}
+
+/// How a snapshot goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// There is more.
+    More,
+    /// That was the last.
+    Last,
+    /// The state it was taken of is gone: the link goes down.
+    Abandoned,
 }
 
 /// Something to write.

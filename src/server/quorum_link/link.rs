@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::stream::{self, ImageStream};
-use super::{Event, IN_FLIGHT_MAX, LinkState, Outgoing, Room, Shared, SnapshotSource};
+use super::{Event, IN_FLIGHT_MAX, LinkState, Outgoing, Piece, Room, Shared, SnapshotSource};
 use crate::proto::image::ImageSink;
 use crate::proto::jute::Write;
 use crate::proto::quorum::{PacketKind, QuorumPacket};
@@ -170,11 +170,13 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         mut source: Box<dyn SnapshotSource>,
     ) -> io::Result<()> {
         let mut out = BytesMut::with_capacity(WRITE_BATCH);
-        let mut more = true;
-        while more {
-            more = source.next(&mut out);
-            if !more {
-                stream::end(&mut out);
+        let mut piece = Piece::More;
+        while piece == Piece::More {
+            piece = source.next(&mut out);
+            match piece {
+                Piece::More => {}
+                Piece::Last => stream::end(&mut out),
+                Piece::Abandoned => return Err(io::Error::other("the snapshot was given up")),
             }
             write.write_all(&out).await?;
             (self.deliver)(Event::Progress { link: link.id });

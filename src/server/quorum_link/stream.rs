@@ -49,7 +49,7 @@ pub struct ImageStream {
 }
 
 /// Appends what ends a snapshot's stream.
-pub(super) fn end(out: &mut BytesMut) {
+pub fn end(out: &mut BytesMut) {
     out.str(END_OF_NODES);
     out.str(SNAPSHOT_SIGNATURE);
 }

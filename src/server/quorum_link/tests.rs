@@ -153,9 +153,9 @@ async fn pair() -> (Node, LinkId, Node, LinkId) {
 struct Pieces(VecDeque<Bytes>);
 
 impl SnapshotSource for Pieces {
-    fn next(&mut self, out: &mut BytesMut) -> bool {
+    fn next(&mut self, out: &mut BytesMut) -> Piece {
         out.extend_from_slice(&self.0.pop_front().unwrap_or_default());
-        !self.0.is_empty()
+        if self.0.is_empty() { Piece::Last } else { Piece::More }
     }
 }
 
