@@ -1,5 +1,7 @@
 //! A member of an ensemble: the same node as a standalone server, with Zab in the place of the one
 //! disk.
 
+pub mod disk;
 pub mod setup;
+pub mod start;
 pub mod transfer;

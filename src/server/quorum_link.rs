@@ -36,9 +36,6 @@ use crate::proto::quorum::QuorumPacket;
 use crate::types::{LinkId, Map, map};
 
 mod link;
-mod stream;
-
-pub use stream::{ImageStream, StreamError, end as end_of_snapshot};
 
 /// Bytes of one link that the node thread has not handled yet; a single larger packet is let
 /// through alone.

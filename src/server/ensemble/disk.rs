@@ -308,11 +308,7 @@ pub fn read_log(
     }
 }
 
-fn read_range(
-    options: &Options,
-    after: Zxid,
-    through: Zxid,
-) -> storage::Result<Option<LogRead>> {
+fn read_range(options: &Options, after: Zxid, through: Zxid) -> storage::Result<Option<LogRead>> {
     if options.snapshot_size_factor < 0.0 {
         return Ok(None);
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::proto::image::{OPEN_ACL_INDEX, write_node_body};
-use crate::proto::jute::Write;
+use crate::proto::image::{ImageHead, OPEN_ACL_INDEX, write_node_body};
 use crate::server::quorum_link::{Piece, SnapshotSource};
 use crate::state::{SnapshotCursor, StateMachine};
+use crate::storage::image_stream;
 use crate::types::{Acl, Map, Zxid, map};
 
 /// Nodes encoded while the state is shared, at most.
@@ -63,8 +63,7 @@ impl SnapshotSource for Walk {
     fn next(&mut self, out: &mut BytesMut) -> Piece {
         if !self.head_sent {
             self.head_sent = true;
-            let head = self.cursor.head();
-            write_head(out, &head.sessions, &head.acls);
+            image_stream::write_head(&self.cursor.head(), out);
         }
         let mut piece = Piece::Abandoned;
         let (wanted, cursor) = (self.generation, &mut self.cursor);
@@ -86,19 +85,6 @@ impl Drop for Walk {
                 state.end_snapshot();
             }
         });
-    }
-}
-
-fn write_head(out: &mut BytesMut, sessions: &[(i64, i32)], acls: &[(i64, Vec<Acl>)]) {
-    out.i32(sessions.len() as i32);
-    for (id, timeout_ms) in sessions {
-        out.i64(*id);
-        out.i32(*timeout_ms);
-    }
-    out.i32(acls.len() as i32);
-    for (index, acl) in acls {
-        out.i64(*index);
-        out.vec(Some(acl));
     }
 }
 
@@ -128,7 +114,7 @@ impl Encoded {
                 }
             };
             let out = nodes.room();
-            out.str(&path);
+            image_stream::write_node_path(&path, out);
             write_node_body(out, node.data(), index, &node.stat());
             left.extend(node.children().map(|name| format!("{path}/{name}")));
         }
@@ -136,7 +122,7 @@ impl Encoded {
             state.sessions().iter().map(|(id, timeout_ms)| (id.0, timeout_ms)).collect();
         sessions.sort_unstable();
         let mut head = BytesMut::new();
-        write_head(&mut head, &sessions, &acls);
+        image_stream::write_head(&ImageHead { sessions, acls }, &mut head);
         let mut pieces = nodes.finish();
         pieces.push(head.freeze());
         Encoded { pieces }

@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::stream::{self, ImageStream};
 use super::{Event, IN_FLIGHT_MAX, LinkState, Outgoing, Piece, Room, Shared, SnapshotSource};
 use crate::proto::image::ImageSink;
 use crate::proto::jute::Write;
 use crate::proto::quorum::{PacketKind, QuorumPacket};
 use crate::server::net;
+use crate::storage::image_stream::{self, Framing, ImageDecoder};
 
 /// Bytes for one socket write, unless a single packet is longer.
 const WRITE_BATCH: usize = 256 << 10;
@@ -125,7 +125,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         input: &mut BytesMut,
     ) -> io::Result<S> {
         let mut sink = (self.new_sink)();
-        let mut image = ImageStream::new(self.options.record_max);
+        let mut image = ImageDecoder::new(Framing::Link, self.options.record_max);
         let mut unreported = 0;
         while !image.feed(input, &mut sink).map_err(io::Error::other)? {
             unreported += read_some(read, input).await?;
@@ -175,7 +175,10 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             piece = source.next(&mut out);
             match piece {
                 Piece::More => {}
-                Piece::Last => stream::end(&mut out),
+                Piece::Last => {
+                    image_stream::write_end(&mut out);
+                    image_stream::write_link_signature(&mut out);
+                }
                 Piece::Abandoned => return Err(io::Error::other("the snapshot was given up")),
             }
             write.write_all(&out).await?;

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::proto::image::ImageNode;
-use crate::proto::jute::{DecodeError, Jute, Write};
+use crate::proto::jute::{Jute, Write};
 use crate::proto::quorum::PacketKind;
 use crate::types::{Acl, StatPersisted, Zxid, open_acl};
 
@@ -211,57 +211,6 @@ async fn a_snapshot_is_streamed_between_packets() {
         other => panic!("{other:?}"),
     }
     assert_eq!(learner.packet().await.kind, PacketKind::NewLeader);
-}
-
-#[test]
-fn a_snapshot_may_be_cut_anywhere() {
-    let (mut bytes, expected) = {
-        let (bytes, expected) = image(20);
-        (BytesMut::from(bytes), expected)
-    };
-    stream::end(&mut bytes);
-    bytes.extend_from_slice(b"next");
-    for step in [1, 2, 3, 7, 64, 4096] {
-        let mut stream = ImageStream::new(1 << 20);
-        let mut sink = Sink::default();
-        let mut input = BytesMut::new();
-        let mut done = false;
-        for piece in bytes.chunks(step) {
-            input.extend_from_slice(piece);
-            done = done || stream.feed(&mut input, &mut sink).expect("valid");
-        }
-        assert!(done, "{step}");
-        assert_eq!((&sink, &input[..]), (&expected, &b"next"[..]), "{step}");
-    }
-}
-
-#[test]
-fn bombs_in_a_snapshot_are_refused_before_they_are_held() {
-    let feed = |bytes: &[u8]| {
-        let mut input = BytesMut::from(bytes);
-        ImageStream::new(1000).feed(&mut input, &mut Sink::default())
-    };
-    let mut long = BytesMut::new();
-    long.i32(0);
-    long.i32(0);
-    let empty_heads = long.clone();
-    long.i32(i32::MAX);
-    assert!(matches!(feed(&long), Err(StreamError::Decode(DecodeError::Length { .. }))));
-    let mut acls = BytesMut::new();
-    acls.i32(0);
-    acls.i32(1);
-    acls.i64(1);
-    acls.i32(i32::MAX);
-    assert!(feed(&acls).is_err(), "a vector of two thousand million");
-    assert!(feed(&(-1_i32).to_be_bytes()).is_err(), "a negative count");
-    let mut orphan = empty_heads.clone();
-    orphan.str("/orphan");
-    orphan.put(&ImageNode { data: None, acl: -1, stat: StatPersisted::default() });
-    assert!(matches!(feed(&orphan), Err(StreamError::Image(_))));
-    let mut unsigned = empty_heads;
-    unsigned.str("/");
-    unsigned.str("BenWasThere");
-    assert!(matches!(feed(&unsigned), Err(StreamError::Signature(_))));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::proto::txn::{CreateTxn, Txn, TxnEntry, TxnHeader};
-use crate::server::quorum_link::ImageStream;
 use crate::state::{Options, StateLoader};
+use crate::storage::image_stream::{Framing, ImageDecoder};
 use crate::types::{Perms, SessionId, WallTime, open_acl, read_acl};
 use parking_lot::RwLock;
 
@@ -58,13 +58,16 @@ fn cell() -> Arc<dyn StateCell> {
 
 fn receive(source: &mut dyn SnapshotSource, zxid: Zxid) -> (StateMachine, usize) {
     let mut loader = StateLoader::new(Options::default());
-    let mut stream = ImageStream::new(1 << 20);
+    let mut stream = ImageDecoder::new(Framing::Link, 1 << 20);
     let (mut input, mut pieces, mut done) = (BytesMut::new(), 0, false);
     while !done {
         pieces += 1;
         match source.next(&mut input) {
             Piece::More => {}
-            Piece::Last => crate::server::quorum_link::end_of_snapshot(&mut input),
+            Piece::Last => {
+                image_stream::write_end(&mut input);
+                image_stream::write_link_signature(&mut input);
+            }
             Piece::Abandoned => panic!("abandoned"),
         }
         done = stream.feed(&mut input, &mut loader).expect("valid");
