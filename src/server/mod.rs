@@ -1,13 +1,34 @@
 //! The shell: the only folder with tokio, threads, sockets, a clock and randomness.
+//!
+//! - `node`: the node thread, the only writer of the state; `committer`: the log thread;
+//!   `snapshotter`: the snapshot thread;
+//! - `client`: the client port, a task per connection; `line`: the outbox that both sides share,
+//!   with the ordering rule; `report`: four-letter words;
+//! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
+//! - `load`, `secret`: what is read at the start; `clock`, `inbox`, `net`: small tools.
 
+pub mod client;
+pub mod clock;
+pub mod committer;
 pub mod election_link;
 pub mod ensemble;
+pub mod inbox;
+pub mod line;
+pub mod load;
 pub mod net;
+pub mod node;
 pub mod quorum_link;
+pub mod report;
+pub mod secret;
+pub mod snapshotter;
+pub mod standalone;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::Config;
+
+use standalone::Standalone;
 
 /// What a run of a server needs beside its configuration.
 #[derive(Debug, Clone, Default)]
@@ -16,8 +37,109 @@ pub struct RunOptions {
     pub ready_file: Option<PathBuf>,
 }
 
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nobody could connect.
+    #[error("no clientPort is configured; hint: add clientPort=2181 to the configuration")]
+    NoClientPort,
+    /// The port is taken, or the address is not this machine's.
+    #[error(
+        "can't listen on {endpoint}: {source}; hint: is another server running? \
+         clientPort and clientPortAddress choose the place"
+    )]
+    Bind {
+        /// Where.
+        endpoint: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The data can't be used.
+    #[error(transparent)]
+    Storage(#[from] crate::storage::Error),
+    /// An empty data directory that may not be one.
+    #[error(
+        "the data directory {} is empty and zookeeper.db.autocreate is off; hint: create the file \
+         `initialize` there if that is right",
+        .0.display()
+    )]
+    Suspect(PathBuf),
+    /// The secret of session passwords.
+    #[error("the secret of session passwords: {0}")]
+    Secret(std::io::Error),
+    /// The system refused something a server can't do without.
+    #[error("the system refused: {0}")]
+    System(std::io::Error),
+}
+
+impl StartError {
+    /// Apache's exit code for it.
+    fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Storage(_) | StartError::Suspect(_) => 3,
+            StartError::NoClientPort => 2,
+            _ => 1,
+        }
+    }
+}
+
 /// Runs a server until SIGTERM or a fatal error; the number is Apache's exit code.
-pub fn run(config: Config, _options: RunOptions) -> u8 {
-    tracing::error!("this build has no server to run with {:?}", config.source);
-    1
+pub fn run(config: Config, options: RunOptions) -> u8 {
+    if let Ok(seed) = clock::random_bytes::<8>() {
+        crate::types::set_hash_seed(u64::from_le_bytes(seed));
+    }
+    // A panic on a thread that owns part of the state must not leave a server without it.
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        default(info);
+        let name = std::thread::current().name().unwrap_or("").to_string();
+        if ["node", "log", "snapshot"].contains(&name.as_str()) {
+            std::process::exit(1);
+        }
+    }));
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all();
+    if let Some(threads) = config.listen.worker_threads.filter(|n| *n > 0) {
+        builder.worker_threads(threads);
+    }
+    let runtime = match builder.build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("can't start the runtime: {error}");
+            return 1;
+        }
+    };
+    let code = runtime.block_on(serve(Arc::new(config), options));
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(config: Arc<Config>, options: RunOptions) -> u8 {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("can't listen for signals");
+        return 1;
+    };
+    let mut server = match Standalone::start(Arc::clone(&config)).await {
+        Ok(server) => server,
+        Err(error) => {
+            tracing::error!("{error}");
+            return error.exit_code();
+        }
+    };
+    tracing::info!("serving clients on {}", server.client);
+    if let Some(path) = &options.ready_file
+        && let Err(error) = standalone::write_ready(path, server.client)
+    {
+        tracing::error!("can't write the ready file {}: {error}", path.display());
+    }
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tracing::info!("stopping");
+    server.stop();
+    0
 }

@@ -1,0 +1,110 @@
+use super::*;
+
+fn auth() -> Auth {
+    Auth::new(Options {
+        digest: Some(DigestAlgorithm::Sha1),
+        super_digest: Some(digest_id(DigestAlgorithm::Sha1, "super:secret")),
+        ..Options::default()
+    })
+}
+
+fn acl(perms: Perms, scheme: &str, id: &str) -> Acl {
+    Acl { perms, id: Id::new(scheme, id) }
+}
+
+#[test]
+fn digests_are_those_of_apache() {
+    // From the ZooKeeper documentation's example of a superDigest.
+    assert_eq!(
+        digest_id(DigestAlgorithm::Sha1, "super:test"),
+        "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
+    );
+    assert!(digest_id(DigestAlgorithm::Sha1, "nocolon").starts_with("nocolon:"));
+}
+
+#[test]
+fn acl_ids_are_valid_as_in_apache() {
+    let check = |scheme: &str, id: &str, expect: bool| {
+        let list = [acl(Perms::ALL, scheme, id)];
+        assert_eq!(auth().fix_up(Some(&list), &[]).is_ok(), expect, "{scheme}:{id}");
+    };
+    check("world", "anyone", true);
+    check("world", "someone", false);
+    check("digest", "a:b", true);
+    check("digest", "a", false);
+    check("digest", "a:", false);
+    check("digest", ":b", true);
+    check("digest", "a:b:", true);
+    check("digest", "a:b:c", false);
+    check("ip", "10.0.0.1", true);
+    check("ip", "10.0.0.1/33", false);
+    check("ip", "10.0.0.1/8", true);
+    check("ip", "10.0.0", false);
+    check("ip", "10.0.0.256", false);
+    check("ip", "::1/64", true);
+    check("sasl", "bob", false);
+    check("nosuch", "x", false);
+    assert_eq!(auth().fix_up(None, &[]), Err(Code::INVALID_ACL));
+    assert_eq!(auth().fix_up(Some(&[]), &[]), Err(Code::INVALID_ACL));
+}
+
+#[test]
+fn auth_is_expanded_and_duplicates_are_dropped() {
+    let ids = [Id::new("ip", "127.0.0.1"), Id::new("digest", "a:b"), Id::new("super", "")];
+    let list = [
+        acl(Perms::ALL, "auth", ""),
+        acl(Perms::ALL, "auth", ""),
+        acl(Perms::READ, "world", "anyone"),
+    ];
+    assert_eq!(
+        auth().fix_up(Some(&list), &ids).unwrap(),
+        [acl(Perms::ALL, "digest", "a:b"), acl(Perms::READ, "world", "anyone")]
+    );
+    assert_eq!(auth().fix_up(Some(&list[..1]), &ids[..1]), Err(Code::INVALID_ACL));
+}
+
+#[test]
+fn checks_match_any_entry_and_any_bit() {
+    let a = auth();
+    let ids = [Id::new("ip", "10.1.2.3"), Id::new("digest", "a:b")];
+    let check = |entry: Acl, wanted: Perms, expect: bool| {
+        assert_eq!(a.check(std::slice::from_ref(&entry), &ids, wanted), expect, "{entry:?}");
+    };
+    check(acl(Perms::READ, "world", "anyone"), Perms::READ, true);
+    check(acl(Perms::READ, "world", "anyone"), Perms::WRITE, false);
+    check(acl(Perms::READ, "world", "anyone"), Perms(1 | 16), true);
+    check(acl(Perms::ALL, "digest", "a:b"), Perms::WRITE, true);
+    check(acl(Perms::ALL, "digest", "a:c"), Perms::WRITE, false);
+    check(acl(Perms::ALL, "ip", "10.0.0.0/8"), Perms::WRITE, true);
+    check(acl(Perms::ALL, "ip", "10.1.2.0/24"), Perms::WRITE, true);
+    check(acl(Perms::ALL, "ip", "10.1.3.0/24"), Perms::WRITE, false);
+    check(acl(Perms::ALL, "ip", "0.0.0.0/0"), Perms::WRITE, true);
+    check(acl(Perms::ALL, "ip", "::/0"), Perms::WRITE, false);
+    assert!(a.check(&[], &ids, Perms::ALL));
+    let nobody = [acl(Perms::ALL, "digest", "x:y")];
+    assert!(!a.check(&nobody, &ids, Perms::READ));
+    assert!(a.check(&nobody, &[Id::new("super", "")], Perms::READ));
+}
+
+#[test]
+fn packets_give_identities() {
+    let a = auth();
+    let super_id = digest_id(DigestAlgorithm::Sha1, "super:secret");
+    assert_eq!(
+        a.authenticate(Some("digest"), Some(b"super:secret"), "").unwrap(),
+        [Id::new("super", ""), Id::new("digest", super_id)]
+    );
+    assert_eq!(a.authenticate(Some("ip"), Some(b""), "::1").unwrap(), [Id::new("ip", "::1")]);
+    for scheme in [None, Some("world"), Some("auth"), Some("nosuch"), Some("ensemble")] {
+        assert_eq!(a.authenticate(scheme, Some(b"x:y"), ""), Err(Refused::Failed), "{scheme:?}");
+    }
+    assert_eq!(a.authenticate(Some("digest"), None, ""), Err(Refused::Failed));
+    assert_eq!(a.user_name(&Id::new("digest", "bob:hash")), "bob");
+}
+
+#[test]
+fn addresses_read_as_java_writes_them() {
+    assert_eq!(address_text("::1".parse().unwrap()), "0:0:0:0:0:0:0:1");
+    assert_eq!(address_text("::ffff:1.2.3.4".parse().unwrap()), "1.2.3.4");
+    assert_eq!(address_text("1.2.3.4".parse().unwrap()), "1.2.3.4");
+}

@@ -1,0 +1,173 @@
+//! Who lives and until when: the half of sessions that is not replicated (Apache
+//! `SessionTrackerImpl`, `ExpiryQueue`).
+//!
+//! Sessions expire in buckets of one tick. Each is filed once and looked at when its bucket is due:
+//! whoever was active meanwhile is filed again, so a touch costs nothing but a number.
+
+use std::collections::BTreeMap;
+
+use crate::types::{Code, ConnId, Instant, Map, SessionId, map};
+
+/// A session of this server, or of the ensemble when this server leads it.
+#[derive(Clone, Debug)]
+struct Tracked {
+    /// What the connection negotiated; a renewal may change it.
+    timeout_ms: i32,
+    /// The end of the bucket in which it expires unless it is touched, ms.
+    deadline_ms: u64,
+    closing: bool,
+    /// Its connection here, if it has one.
+    conn: Option<ConnId>,
+}
+
+/// All tracked sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    tick_ms: u64,
+    tracked: Map<SessionId, Tracked>,
+    buckets: BTreeMap<u64, Vec<SessionId>>,
+    next_id: i64,
+}
+
+impl Sessions {
+    /// No sessions; new ones are numbered from `first_id`, buckets are `tick_ms` long.
+    pub fn new(tick_ms: u32, first_id: i64) -> Sessions {
+        Sessions {
+            tick_ms: u64::from(tick_ms.max(1)),
+            tracked: map(),
+            buckets: BTreeMap::new(),
+            next_id: first_id,
+        }
+    }
+
+    /// The id of the first session of a server: its own id in the top byte, then a time (Apache
+    /// `initializeNextSessionId`). `elapsed_ms` is any number that grows from start to start.
+    pub fn first_id(server: i64, elapsed_ms: i64) -> i64 {
+        let id = ((elapsed_ms << 24) as u64 >> 8) as i64 | server << 56;
+        // The mark of container nodes can't be a session.
+        if id == i64::MIN { id + 1 } else { id }
+    }
+
+    /// A number for a new session.
+    pub fn new_id(&mut self) -> SessionId {
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        SessionId(id)
+    }
+
+    /// The end of the bucket of a session that was active at `at`.
+    fn deadline(&self, at: Instant, timeout_ms: i32) -> u64 {
+        let due = at.as_millis() + timeout_ms.max(0) as u64;
+        (due / self.tick_ms + 1) * self.tick_ms
+    }
+
+    /// Tracks a session from `at` on; one that is known gets a full timeout and no connection.
+    pub fn track(&mut self, id: SessionId, timeout_ms: i32, at: Instant) {
+        let deadline_ms = self.deadline(at, timeout_ms);
+        self.buckets.entry(deadline_ms).or_default().push(id);
+        let tracked = Tracked { timeout_ms, deadline_ms, closing: false, conn: None };
+        self.tracked.insert(id, tracked);
+    }
+
+    /// Forgets a session; its connection, if it has one here.
+    pub fn remove(&mut self, id: SessionId) -> Option<ConnId> {
+        self.tracked.remove(&id)?.conn
+    }
+
+    /// Something was heard of a session at `at`, over a connection with this timeout. False when it
+    /// is unknown or closing.
+    pub fn touch(&mut self, id: SessionId, timeout_ms: i32, at: Instant) -> bool {
+        let deadline_ms = self.deadline(at, timeout_ms);
+        match self.tracked.get_mut(&id) {
+            Some(session) if !session.closing => {
+                session.timeout_ms = timeout_ms;
+                session.deadline_ms = session.deadline_ms.max(deadline_ms);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// OK, or SESSIONEXPIRED when it is unknown or closing.
+    pub fn check(&self, id: SessionId) -> Code {
+        match self.tracked.get(&id) {
+            Some(session) if !session.closing => Code::OK,
+            _ => Code::SESSION_EXPIRED,
+        }
+    }
+
+    /// Marks a session as closing; its connection here, if it has one. Nothing is accepted from it
+    /// any more.
+    pub fn set_closing(&mut self, id: SessionId) -> Option<ConnId> {
+        let session = self.tracked.get_mut(&id)?;
+        session.closing = true;
+        session.conn
+    }
+
+    /// The connection that a session has here.
+    pub fn conn(&self, id: SessionId) -> Option<ConnId> {
+        self.tracked.get(&id)?.conn
+    }
+
+    /// Gives a session its connection.
+    pub fn attach(&mut self, id: SessionId, conn: ConnId) {
+        if let Some(session) = self.tracked.get_mut(&id) {
+            session.conn = Some(conn);
+        }
+    }
+
+    /// A connection is gone; the session lives on.
+    pub fn detach(&mut self, id: SessionId, conn: ConnId) {
+        if let Some(session) = self.tracked.get_mut(&id)
+            && session.conn == Some(conn)
+        {
+            session.conn = None;
+        }
+    }
+
+    /// When the next bucket is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.buckets.keys().next().map(|ms| Instant::from_millis(*ms))
+    }
+
+    /// The sessions that expire now. Those that were active since they were filed are filed again.
+    /// They are marked as closing.
+    pub fn expire(&mut self, now: Instant) -> Vec<SessionId> {
+        let mut expired = Vec::new();
+        while let Some(bucket) = self.buckets.first_entry() {
+            if *bucket.key() > now.as_millis() {
+                break;
+            }
+            let (due, ids) = bucket.remove_entry();
+            for id in ids {
+                let Some(session) = self.tracked.get_mut(&id) else { continue };
+                if session.closing {
+                    continue;
+                }
+                if session.deadline_ms > due {
+                    let deadline = session.deadline_ms;
+                    self.buckets.entry(deadline).or_default().push(id);
+                } else {
+                    session.closing = true;
+                    expired.push(id);
+                }
+            }
+        }
+        expired
+    }
+
+    /// All sessions with the end of their bucket in ms on the monotonic clock, for `dump`.
+    pub fn deadlines(&self) -> impl Iterator<Item = (SessionId, u64)> + '_ {
+        self.tracked.iter().map(|(id, session)| (*id, session.deadline_ms))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.tracked.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tracked.is_empty()
+    }
+}

@@ -1,0 +1,183 @@
+//! The node thread: the only writer of the state. Takes everything that has arrived, hands it to
+//! the replica, carries out what that asks for, applies what is committed, wakes who got something.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{RwLock, RwLockWriteGuard};
+
+use crate::auth::Auth;
+use crate::replica::conn::Submit;
+use crate::replica::{Action, Replica};
+use crate::state::StateMachine;
+use crate::state::watch::WatchTable;
+use crate::types::{ConnId, Instant, SessionId, Zxid};
+
+use super::clock::Clock;
+use super::committer::{Committer, LogDone, LogRequest};
+use super::inbox::Inbox;
+use super::line::{Line, Lines, Outlets};
+use super::snapshotter::Snapshotter;
+
+/// Transactions applied under one write lock.
+const APPLY_MAX: usize = 256;
+/// The node thread looks at the clock at least this often.
+const PATIENCE_MAX: Duration = Duration::from_secs(60);
+
+/// What the node thread is told.
+pub enum Event {
+    /// A connection wants something ordered.
+    Submit(Submit),
+    /// A connection is gone.
+    Closed {
+        /// Which.
+        conn: ConnId,
+        /// Its session, if it had one.
+        session: SessionId,
+    },
+    /// The log thread has made something durable.
+    Logged(LogDone),
+    /// The snapshot thread is done.
+    SnapshotDone,
+    /// Somebody wants to look at the replica.
+    Look(Box<dyn FnOnce(&Replica) + Send>),
+    /// End the thread.
+    Stop,
+}
+
+/// What the node thread shares with the connections.
+#[derive(Debug)]
+pub struct Shared {
+    /// The state, written by the node thread alone.
+    pub state: Arc<RwLock<StateMachine>>,
+    /// Who watches what.
+    pub watches: WatchTable,
+    /// All connections.
+    pub lines: Lines,
+    /// Schemes.
+    pub auth: Auth,
+    /// Both clocks.
+    pub clock: Clock,
+    /// Bytes that may wait for one client.
+    pub out_max: usize,
+}
+
+/// The node thread's own things.
+pub struct Node {
+    /// What it shares.
+    pub shared: Arc<Shared>,
+    /// What arrives.
+    pub inbox: Arc<Inbox<Event>>,
+    /// The server as a value.
+    pub replica: Replica,
+    /// The log thread.
+    pub committer: Committer,
+    /// The snapshot thread.
+    pub snapshotter: Snapshotter,
+    /// Take a snapshot at the first opportunity.
+    pub snapshot_due: bool,
+}
+
+impl Node {
+    /// Starts the thread. It ends the process when it panics: nobody else may write the state.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(self) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("node".into()).spawn(move || self.run())
+    }
+
+    fn run(mut self) {
+        let mut events = Vec::new();
+        let mut requests = Vec::new();
+        let mut dirty = Vec::new();
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let patience = self
+                .replica
+                .poll_timeout()
+                .map_or(PATIENCE_MAX, |due| shared.clock.until(due).min(PATIENCE_MAX));
+            self.inbox.take(&mut events, Some(patience));
+            let mut stop = false;
+            {
+                let state = shared.state.read();
+                let mut out = Outlets::new(&shared.lines, &shared.auth, shared.out_max, &mut dirty);
+                let now = shared.clock.now();
+                for event in events.drain(..) {
+                    match event {
+                        Event::Submit(Submit::Connect(ask)) => {
+                            self.replica.handle_connect(now, &state, ask, &mut out);
+                        }
+                        Event::Submit(Submit::Request(request)) => {
+                            self.replica.handle_request(now, &state, request, &mut out);
+                        }
+                        Event::Closed { conn, session } => {
+                            if let Some((_, line)) = shared.lines.remove(&conn) {
+                                self.touch(&line);
+                            }
+                            shared.watches.remove_conn(conn);
+                            self.replica.handle_disconnect(session, conn);
+                        }
+                        Event::Logged(done) => {
+                            self.replica.handle_persisted(Zxid(done.op as i64));
+                            self.snapshot_due |= done.snapshot_due;
+                        }
+                        Event::SnapshotDone => {}
+                        Event::Look(look) => look(&self.replica),
+                        Event::Stop => stop = true,
+                    }
+                }
+                if self.replica.poll_timeout().is_some_and(|due| due <= now.mono) {
+                    for line in &shared.lines {
+                        self.touch(&line);
+                    }
+                    self.replica.handle_timeout(now, &state, &mut out);
+                }
+            }
+            while let Some(action) = self.replica.poll_action() {
+                match action {
+                    Action::Append { zxid, entry } => {
+                        requests.push(LogRequest::Append { op: zxid.0 as u64, zxid, entry });
+                    }
+                }
+            }
+            self.committer.submit(&mut requests);
+            self.apply(&shared, &mut dirty);
+            for line in dirty.drain(..) {
+                line.wake();
+            }
+            if stop {
+                self.committer.stop();
+                self.snapshotter.stop();
+                return;
+            }
+        }
+    }
+
+    /// Tells the replica of a connection's activity, see `docs/decisions/003`.
+    fn touch(&mut self, line: &Line) {
+        let session = line.lock().session;
+        if let Some((session, timeout_ms)) = session {
+            let at: Instant = line.last_active();
+            self.replica.touch(session, timeout_ms, at);
+        }
+    }
+
+    fn apply(&mut self, shared: &Shared, dirty: &mut Vec<Arc<Line>>) {
+        while self.replica.has_committed() {
+            let mut state = shared.state.write();
+            let mut out = Outlets::new(&shared.lines, &shared.auth, shared.out_max, dirty);
+            self.replica.apply(&mut state, &shared.watches, &mut out, APPLY_MAX);
+            // Readers that wait get their turn before the next batch.
+            RwLockWriteGuard::unlock_fair(state);
+        }
+        if self.snapshot_due {
+            self.snapshot_due = false;
+            match shared.state.write().begin_snapshot() {
+                Some(cursor) => self.snapshotter.write(cursor),
+                None => tracing::warn!("too busy to snapshot: the last one is still being written"),
+            }
+        }
+    }
+}

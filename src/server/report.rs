@@ -1,0 +1,302 @@
+//! Fills an [`crate::ops::Stats`] for four-letter words: numbers from the shared state, lists only
+//! where a word needs them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::config::{Config, Whitelist};
+use crate::ops::four_letter;
+use crate::ops::stats::{
+    Conf, Connection, ConnectionSession, ExpirySets, Latency, Mode, Sessions, Stats,
+};
+use crate::ops::{Effect, Environment, Metrics, Word, format};
+use crate::storage::disk::DiskRef;
+use crate::storage::names::dir_size;
+use crate::types::ConnId;
+
+use super::client::Clients;
+use super::load;
+use super::node::Event;
+
+/// Longest wait for the node thread to answer an operator.
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Counters of the whole server.
+#[derive(Debug)]
+pub struct Counters {
+    /// Packets received from clients.
+    pub received: AtomicU64,
+    /// Packets sent to clients.
+    pub sent: AtomicU64,
+    /// Connections refused by a limit.
+    pub rejected: AtomicU64,
+    latency_count: AtomicU64,
+    latency_total: AtomicU64,
+    latency_max: AtomicU64,
+    trace_mask: AtomicI64,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            latency_count: AtomicU64::new(0),
+            latency_total: AtomicU64::new(0),
+            latency_max: AtomicU64::new(0),
+            // Apache's default mask.
+            trace_mask: AtomicI64::new(0b1_0011_0010),
+        }
+    }
+}
+
+impl Counters {
+    /// Requests answered, each after `latency_ms`.
+    pub fn answered(&self, count: u64, latency_ms: u64) {
+        if count == 0 {
+            return;
+        }
+        self.sent.fetch_add(count, Ordering::Relaxed);
+        self.latency_count.fetch_add(count, Ordering::Relaxed);
+        if latency_ms > 0 {
+            self.latency_total.fetch_add(count * latency_ms, Ordering::Relaxed);
+            self.latency_max.fetch_max(latency_ms, Ordering::Relaxed);
+        }
+    }
+
+    fn reset(&self) {
+        for counter in [
+            &self.received,
+            &self.sent,
+            &self.latency_count,
+            &self.latency_total,
+            &self.latency_max,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Answers operators.
+#[derive(Debug)]
+pub struct Reporter {
+    /// Counters of the whole server.
+    pub counters: Counters,
+    /// Counters under Apache's names.
+    pub metrics: Metrics,
+    config: Arc<Config>,
+    disk: DiskRef,
+    environment: Environment,
+    client_port: u16,
+    started_ms: u64,
+}
+
+impl Reporter {
+    /// For a server that listens on `client_port` and began to serve at `started_ms` (monotonic).
+    pub fn new(config: Arc<Config>, disk: DiskRef, client_port: u16, started_ms: u64) -> Reporter {
+        let environment = Environment::of_this_process(&config.compat_version.banner());
+        Reporter {
+            counters: Counters::default(),
+            metrics: Metrics::new(false),
+            config,
+            disk,
+            environment,
+            client_port,
+            started_ms,
+        }
+    }
+
+    /// The answer to a four-letter word, asked on the connection `asking`.
+    pub fn answer(&self, word: Word, argument: &[u8], clients: &Clients, asking: ConnId) -> String {
+        let allowed = match &self.config.four_letter.whitelist {
+            Whitelist::All => word != Word::Telnet,
+            list => word.is_allowed(list),
+        };
+        if !allowed {
+            return four_letter::not_whitelisted(word);
+        }
+        let stats = self.stats(word, clients, asking);
+        let text = four_letter::answer(word, argument, &stats, &self.metrics);
+        match word.effect(argument) {
+            Effect::None => {}
+            Effect::ResetConnections => {
+                for line in &clients.shared.lines {
+                    let mut line = line.lock();
+                    line.stats = super::line::LineStats {
+                        last_op: line.stats.last_op,
+                        last_cxid: line.stats.last_cxid,
+                        last_zxid: line.stats.last_zxid,
+                        ..Default::default()
+                    };
+                }
+            }
+            Effect::ResetServer => {
+                self.counters.reset();
+                self.metrics.reset();
+            }
+            Effect::SetTraceMask(mask) => {
+                self.counters.trace_mask.store(mask, Ordering::Relaxed);
+            }
+        }
+        text
+    }
+
+    fn stats(&self, word: Word, clients: &Clients, asking: ConnId) -> Stats {
+        let needs = word.needs();
+        let counters = &self.counters;
+        let shared = &clients.shared;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let now_ms = shared.clock.mono().as_millis();
+        let outstanding: u64 = shared.lines.iter().map(|line| line.lock().stats.queued).sum();
+        let mut stats = Stats {
+            serving: true,
+            banner: self.config.compat_version.banner(),
+            mode: Mode::Standalone,
+            latency: Latency {
+                min_ms: 0,
+                max_ms: load(&counters.latency_max),
+                total_ms: load(&counters.latency_total),
+                count: load(&counters.latency_count),
+            },
+            packets_received: load(&counters.received),
+            packets_sent: load(&counters.sent),
+            connections_alive: shared.lines.len() as u64,
+            outstanding_requests: outstanding,
+            watch_count: shared.watches.watch_count() as u64,
+            uptime_ms: now_ms.saturating_sub(self.started_ms),
+            open_files: open_files(),
+            max_files: max_files(),
+            environment: self.environment.clone(),
+            trace_mask: counters.trace_mask.load(Ordering::Relaxed),
+            conf: self.conf(),
+            ..Stats::default()
+        };
+        {
+            let state = shared.state.read();
+            stats.last_zxid = state.last_zxid().0;
+            stats.node_count = state.node_count() as u64;
+            stats.data_size = state.approximate_data_size();
+            stats.ephemerals_count = state.ephemerals_count() as u64;
+            stats.global_sessions = state.sessions().len() as u64;
+            if needs.digests {
+                stats.digests = state.digest_log().map(|(zxid, d)| (zxid.0, d)).collect();
+            }
+            if needs.sessions {
+                for (session, _) in state.sessions_with_ephemerals() {
+                    let paths = state.ephemerals_of(session).collect();
+                    stats.ephemerals.push((session.0, paths));
+                }
+                stats.ephemerals.sort_unstable_by_key(|(session, _)| *session);
+            }
+        }
+        if needs.sizes {
+            let dirs = load::dirs(&self.config);
+            stats.data_dir_size = dir_size(&*self.disk, &dirs.snapshots).unwrap_or(0);
+            stats.log_dir_size = dir_size(&*self.disk, &dirs.logs).unwrap_or(0);
+        }
+        if needs.connections {
+            stats.connections = shared.lines.iter().map(|line| connection(&line, asking)).collect();
+        }
+        if needs.sessions {
+            self.sessions(&mut stats, clients);
+        }
+        if needs.watches {
+            for (conn, paths) in shared.watches.by_connection() {
+                let session = shared.lines.get(&conn).and_then(|line| line.lock().session);
+                stats.watches.push((session.map_or(0, |(id, _)| id.0), paths));
+            }
+        }
+        stats
+    }
+
+    /// Sessions and connections by when they expire, in wall-clock time.
+    fn sessions(&self, stats: &mut Stats, clients: &Clients) {
+        let clock = clients.shared.clock;
+        let (answer, answers) = mpsc::channel();
+        clients.inbox.send(Event::Look(Box::new(move |replica| {
+            let deadlines: Vec<_> = replica.sessions().deadlines().collect();
+            // The asker may have given up.
+            let _ = answer.send(deadlines);
+        })));
+        let deadlines = answers.recv_timeout(LOOK_PATIENCE).unwrap_or_default();
+        let offset = clock.wall().0 - clock.mono().as_millis() as i64;
+        let mut buckets = std::collections::BTreeMap::<i64, Vec<String>>::new();
+        for (session, deadline_ms) in deadlines {
+            let at = deadline_ms as i64 + offset;
+            buckets.entry(at).or_default().push(format!("0x{:x}", session.0));
+        }
+        let global = ExpirySets { buckets: buckets.into_iter().collect() };
+        stats.sessions = Sessions::Tracked { global, local: None };
+        let mut buckets = std::collections::BTreeMap::<i64, Vec<String>>::new();
+        for line in &clients.shared.lines {
+            let session = line.lock().session;
+            let timeout_ms = session.map_or(10_000, |(_, timeout)| i64::from(timeout));
+            let at = line.last_active().as_millis() as i64 + timeout_ms + offset;
+            let rounded = (at / 10_000 + 1) * 10_000;
+            let id = session.map_or(0, |(id, _)| id.0);
+            let text = format!("ip: {} sessionId: 0x{id:x}", format::address(line.remote));
+            buckets.entry(rounded).or_default().push(text);
+        }
+        stats.connection_expiry = ExpirySets { buckets: buckets.into_iter().collect() };
+    }
+
+    fn conf(&self) -> Conf {
+        let config = &self.config;
+        let dirs = load::dirs(config);
+        let absolute = |path: &std::path::Path| {
+            std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+        };
+        Conf {
+            client_port: self.client_port.into(),
+            secure_client_port: -1,
+            data_dir: absolute(&dirs.snapshots),
+            data_log_dir: absolute(&dirs.logs),
+            tick_time: config.timing.tick_time_ms.into(),
+            max_client_cnxns: config.listen.max_client_cnxns.into(),
+            min_session_timeout: config.timing.min_session_timeout_ms.into(),
+            max_session_timeout: config.timing.max_session_timeout_ms.into(),
+            backlog: config.listen.backlog.map_or(-1, i64::from),
+            server_id: config.quorum.my_id.unwrap_or(0),
+            quorum: None,
+        }
+    }
+}
+
+fn connection(line: &super::line::Line, asking: ConnId) -> Connection {
+    let state = line.lock();
+    let stats = &state.stats;
+    Connection {
+        remote: format::address(line.remote),
+        interest_ops: match line.id == asking {
+            true => 0,
+            false if state.out.is_empty() => 1,
+            false => 5,
+        },
+        queued: stats.queued,
+        received: stats.received,
+        sent: stats.sent,
+        session: state.session.map(|(session, timeout_ms)| ConnectionSession {
+            id: session.0,
+            last_operation: stats.last_op.map_or("SESS", |op| op.lop()).to_string(),
+            established_ms: line.established.0,
+            timeout_ms: timeout_ms.into(),
+            last_cxid: stats.last_cxid,
+            last_zxid: stats.last_zxid,
+            last_response_ms: stats.last_response_ms as i64,
+            last_latency_ms: stats.last_latency_ms,
+            latency: stats.latency,
+        }),
+    }
+}
+
+fn open_files() -> i64 {
+    std::fs::read_dir("/proc/self/fd").map_or(-1, |entries| entries.count() as i64)
+}
+
+fn max_files() -> i64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,140 @@
+//! The snapshot thread: walks the state in short bursts under the read lock and writes what it saw
+//! at one transaction, while the server goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use bytes::BytesMut;
+use parking_lot::RwLock;
+
+use crate::config::Config;
+use crate::state::{SnapshotCursor, StateMachine};
+use crate::storage::disk::DiskRef;
+use crate::storage::{Error, SnapshotWriter};
+
+use super::inbox::Inbox;
+use super::load;
+
+/// Nodes per burst: some tens of microseconds under the read lock.
+const BURST_NODES: usize = 256;
+
+/// What the snapshot thread counts.
+#[derive(Debug, Default)]
+pub struct SnapshotStats {
+    /// Snapshots written.
+    pub count: AtomicU64,
+    /// Time of the last one, ms.
+    pub last_ms: AtomicU64,
+    /// Its zxid; -1 before the first.
+    pub last_zxid: AtomicI64,
+}
+
+enum Order {
+    Write(SnapshotCursor),
+    Stop,
+}
+
+/// The handle to the snapshot thread.
+pub struct Snapshotter {
+    inbox: Arc<Inbox<Order>>,
+    /// What it has counted.
+    pub stats: Arc<SnapshotStats>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Snapshotter {
+    /// Starts the thread; it sleeps until there is a snapshot to write.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(
+        disk: DiskRef,
+        config: Arc<Config>,
+        state: Arc<RwLock<StateMachine>>,
+        done: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Snapshotter> {
+        let inbox: Arc<Inbox<Order>> = Arc::new(Inbox::default());
+        let stats = Arc::new(SnapshotStats::default());
+        stats.last_zxid.store(-1, Ordering::Relaxed);
+        let (orders, counted) = (Arc::clone(&inbox), Arc::clone(&stats));
+        let thread = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
+            let mut taken = Vec::new();
+            loop {
+                orders.take(&mut taken, None);
+                for order in taken.drain(..) {
+                    let Order::Write(cursor) = order else { return };
+                    let start = std::time::Instant::now();
+                    let zxid = cursor.zxid();
+                    match write(&disk, &config, &state, cursor) {
+                        Ok(()) => {
+                            counted.count.fetch_add(1, Ordering::Relaxed);
+                            let ms = start.elapsed().as_millis() as u64;
+                            counted.last_ms.store(ms, Ordering::Relaxed);
+                            counted.last_zxid.store(zxid.0, Ordering::Relaxed);
+                            tracing::info!("wrote snapshot {zxid} in {ms} ms");
+                        }
+                        // The log still has everything: the server goes on without this snapshot.
+                        Err(error) => tracing::error!("snapshot {zxid} was not written: {error}"),
+                    }
+                    done();
+                }
+            }
+        })?;
+        Ok(Snapshotter { inbox, stats, thread: Some(thread) })
+    }
+
+    /// Writes the snapshot that `cursor` has begun, in the background.
+    pub fn write(&self, cursor: SnapshotCursor) {
+        self.inbox.send(Order::Write(cursor));
+    }
+
+    /// Ends the thread after the snapshot under way.
+    pub fn stop(&mut self) {
+        self.inbox.send(Order::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the snapshot thread panicked");
+        }
+    }
+}
+
+fn write(
+    disk: &DiskRef,
+    config: &Config,
+    state: &RwLock<StateMachine>,
+    mut cursor: SnapshotCursor,
+) -> Result<(), Error> {
+    let result = walk(disk, config, state, &mut cursor);
+    state.write().end_snapshot();
+    result
+}
+
+fn walk(
+    disk: &DiskRef,
+    config: &Config,
+    state: &RwLock<StateMachine>,
+    cursor: &mut SnapshotCursor,
+) -> Result<(), Error> {
+    let mut writer = SnapshotWriter::create(
+        Arc::clone(disk),
+        &load::dirs(config).snapshots,
+        cursor.zxid(),
+        load::compression(config),
+        &cursor.head(),
+    )?;
+    let mut out = BytesMut::new();
+    let mut done = false;
+    while !done {
+        out.clear();
+        done = state.read().snapshot_next(cursor, BURST_NODES, &mut out);
+        if let Err(error) = writer.nodes(&out) {
+            let _ = writer.abandon();
+            return Err(error);
+        }
+    }
+    let sections = load::sections(config, cursor.tail().digest, cursor.zxid());
+    writer.finish(&sections)?;
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! A server alone: the parts put together, started and stopped.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use parking_lot::RwLock;
+use tokio::net::TcpListener;
+
+use crate::auth::{self, Auth};
+use crate::config::{AuthProvider, Config, DigestAlgorithm, Endpoint};
+use crate::replica::conn::Rules;
+use crate::replica::limits::Limits;
+use crate::replica::password::Passwords;
+use crate::replica::prep::PrepOptions;
+use crate::replica::reaper::ReaperOptions;
+use crate::replica::session::Sessions;
+use crate::replica::{Options, Replica};
+use crate::state::StateMachine;
+use crate::state::watch::WatchTable;
+use crate::storage::disk::DiskRef;
+use crate::storage::{LogOptions, RealDisk, TxnLog};
+
+use super::client::Clients;
+use super::clock::Clock;
+use super::committer::{Committer, CommitterOptions};
+use super::inbox::Inbox;
+use super::node::{Event, Node, Shared};
+use super::report::Reporter;
+use super::snapshotter::Snapshotter;
+use super::{StartError, load, secret};
+
+/// The id in the top byte of a standalone server's session ids (Apache
+/// `createSessionTrackerServerId`).
+const STANDALONE_ID: i64 = 1;
+
+/// A running server.
+pub struct Standalone {
+    /// Where clients connect.
+    pub client: SocketAddr,
+    inbox: Arc<Inbox<Event>>,
+    node: Option<JoinHandle<()>>,
+    accept: tokio::task::JoinHandle<()>,
+}
+
+/// The schemes that a configuration registers.
+pub fn auth_options(config: &Config) -> auth::Options {
+    let access = &config.access;
+    let has = |provider: &AuthProvider| access.providers.contains(provider);
+    auth::Options {
+        skip_acl: access.skip_acl,
+        digest: access.digest_enabled.then_some(match access.digest_algorithm {
+            DigestAlgorithm::Sha1 => auth::DigestAlgorithm::Sha1,
+            DigestAlgorithm::Sha256 => auth::DigestAlgorithm::Sha256,
+        }),
+        super_digest: access.super_digest.clone(),
+        sasl: has(&AuthProvider::Sasl),
+        let_any_sasl_user_do: access.let_any_sasl_user_do.clone(),
+        x509: has(&AuthProvider::X509),
+        x509_super_user: access.x509_super_user.clone(),
+        ensemble_names: has(&AuthProvider::Ensemble)
+            .then(|| access.ensemble_auth_name.iter().cloned().collect()),
+    }
+}
+
+/// The bounds that a configuration sets.
+pub fn limits(config: &Config) -> Limits {
+    Limits {
+        frame_bytes_max: config.limits.jute_max_buffer_bytes,
+        global_outstanding_max: config.limits.global_outstanding,
+        ..Limits::default()
+    }
+}
+
+/// What the replica needs of a configuration.
+pub fn replica_options(config: &Config, passwords: Passwords, first_session_id: i64) -> Options {
+    let to_i32 = |ms: u32| i32::try_from(ms).unwrap_or(i32::MAX);
+    Options {
+        prep: PrepOptions {
+            owner_rules: load::state_options(config).owner_rules,
+            digest: config.tree.digest,
+            close_session_txn: config.sessions.close_session_txn,
+            enforce_quota: config.access.enforce_quota,
+            reconfig_enabled: config.quorum.reconfig_enabled,
+        },
+        auth: auth_options(config),
+        passwords,
+        first_session_id,
+        tick_ms: config.timing.tick_time_ms,
+        timeout_min_ms: to_i32(config.timing.min_session_timeout_ms),
+        timeout_max_ms: to_i32(config.timing.max_session_timeout_ms),
+        reaper: ReaperOptions {
+            check_interval_ms: config.tree.container_check_interval_ms,
+            max_per_minute: config.tree.container_max_per_minute,
+            max_never_used_ms: config.tree.container_max_never_used_ms,
+        },
+    }
+}
+
+/// Binds the client port.
+pub async fn bind(endpoint: &Endpoint, backlog: Option<u32>) -> std::io::Result<TcpListener> {
+    let host = endpoint.host.as_deref();
+    let address = match host {
+        None => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], endpoint.port)),
+        Some(host) => {
+            tokio::net::lookup_host((host, endpoint.port)).await?.next().ok_or_else(|| {
+                std::io::Error::new(std::io::ErrorKind::AddrNotAvailable, "no such host")
+            })?
+        }
+    };
+    let open = |address: SocketAddr| -> std::io::Result<TcpListener> {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() && host.is_none() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(backlog.unwrap_or(1024)).unwrap_or(i32::MAX))?;
+        TcpListener::from_std(socket.into())
+    };
+    match open(address) {
+        // A machine without IPv6.
+        Err(_) if host.is_none() => open(SocketAddr::from(([0, 0, 0, 0], endpoint.port))),
+        result => result,
+    }
+}
+
+impl Standalone {
+    /// Recovers the state from disk and serves it.
+    ///
+    /// # Errors
+    /// Every reason not to start.
+    pub async fn start(config: Arc<Config>) -> Result<Standalone, StartError> {
+        let disk: DiskRef = RealDisk::shared();
+        let clock = Clock::start();
+        let endpoint = config.listen.client.clone().ok_or(StartError::NoClientPort)?;
+        // Bound before anything else is touched: a second server on one directory stops here.
+        let listener = bind(&endpoint, config.listen.backlog)
+            .await
+            .map_err(|source| StartError::Bind { endpoint: endpoint.to_string(), source })?;
+        let client = listener.local_addr().map_err(StartError::System)?;
+        let loaded = {
+            let (disk, config) = (Arc::clone(&disk), Arc::clone(&config));
+            tokio::task::spawn_blocking(move || load_state(&disk, &config, &clock))
+                .await
+                .map_err(|e| StartError::System(std::io::Error::other(e)))??
+        };
+        let (state, last, snapshot_due) = loaded;
+        let passwords = secret::standalone(&config.data_dir, &state).map_err(StartError::Secret)?;
+        let first_id = Sessions::first_id(STANDALONE_ID, clock.wall().0);
+        let options = replica_options(&config, passwords, first_id);
+        let auth = Auth::new(options.auth.clone());
+        let replica = Replica::standalone(options, &state, clock.now());
+        let limits = limits(&config);
+        let shared = Arc::new(Shared {
+            state: Arc::new(RwLock::new(state)),
+            watches: WatchTable::new(),
+            lines: DashMap::with_hasher(crate::types::hasher()),
+            auth: auth.clone(),
+            clock,
+            out_max: limits.output_bytes_max,
+        });
+        let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
+        let committer = start_committer(&config, &disk, clock, last, &inbox)?;
+        let done = Arc::clone(&inbox);
+        let snapshotter = Snapshotter::start(
+            Arc::clone(&disk),
+            Arc::clone(&config),
+            Arc::clone(&shared.state),
+            move || done.send(Event::SnapshotDone),
+        )
+        .map_err(StartError::System)?;
+        let node = Node {
+            shared: Arc::clone(&shared),
+            inbox: Arc::clone(&inbox),
+            replica,
+            committer,
+            snapshotter,
+            snapshot_due,
+        };
+        let node = node.start().map_err(StartError::System)?;
+        let started_ms = clock.mono().as_millis();
+        let clients = Arc::new(Clients {
+            shared,
+            inbox: Arc::clone(&inbox),
+            rules: Rules { limits, auth, standalone: true },
+            per_address_max: config.listen.max_client_cnxns as usize,
+            connections_max: config.listen.max_cnxns as usize,
+            sessionless: Duration::from_millis(config.listen.sessionless_timeout_ms.max(1)),
+            reporter: Reporter::new(config, disk, client.port(), started_ms),
+            addresses: DashMap::with_hasher(crate::types::hasher()),
+            next_id: AtomicU64::new(1),
+        });
+        let accept = tokio::spawn(clients.accept(listener));
+        Ok(Standalone { client, inbox, node: Some(node), accept })
+    }
+
+    /// Stops serving; what was acknowledged is durable already.
+    pub fn stop(&mut self) {
+        self.accept.abort();
+        self.inbox.send(Event::Stop);
+        if let Some(node) = self.node.take()
+            && node.join().is_err()
+        {
+            tracing::error!("the node thread panicked");
+        }
+    }
+}
+
+type State = (StateMachine, crate::types::Zxid, bool);
+
+fn load_state(disk: &DiskRef, config: &Config, clock: &Clock) -> Result<State, StartError> {
+    let mut loaded = load::load(disk, config, clock, 0)?;
+    if loaded.last.0 < 0 {
+        return Err(StartError::Suspect(config.data_dir.clone()));
+    }
+    if loaded.fresh {
+        load::write_snapshot(disk, config, &mut loaded.state)?;
+    }
+    let replayed = loaded.replayed;
+    let due = replayed > u64::from(config.storage.snap_count) / 2;
+    Ok((loaded.state, loaded.last, due))
+}
+
+fn start_committer(
+    config: &Config,
+    disk: &DiskRef,
+    clock: Clock,
+    last: crate::types::Zxid,
+    inbox: &Arc<Inbox<Event>>,
+) -> Result<Committer, StartError> {
+    let storage = &config.storage;
+    let log_options = LogOptions {
+        prealloc_bytes: storage.preallocate_bytes,
+        size_limit_bytes: storage.log_size_limit_bytes,
+        force_sync: storage.force_sync,
+    };
+    let log = TxnLog::new(Arc::clone(disk), load::dirs(config), log_options, last);
+    let options = CommitterOptions {
+        batch_max: storage.max_batch_size.max(1),
+        flush_delay: Duration::from_millis(storage.flush_delay_ms),
+        warn_above: Duration::from_millis(storage.fsync_warning_threshold_ms),
+        snap_count: storage.snap_count.into(),
+        snap_bytes: storage.snap_size_limit_bytes,
+    };
+    let done = Arc::clone(inbox);
+    Committer::start(
+        log,
+        options,
+        clock,
+        move |logged| done.send(Event::Logged(logged)),
+        |error| {
+            tracing::error!(
+                "{error}; nobody knows now what is on disk, so the server stops. Nothing that was \
+                 acknowledged is lost: mend the disk and start again"
+            );
+            std::process::exit(1);
+        },
+    )
+    .map_err(StartError::System)
+}
+
+/// Writes the ready file: JSON, complete when it appears.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_ready(path: &Path, client: SocketAddr) -> std::io::Result<()> {
+    let text = format!("{{\"pid\": {}, \"client\": {}}}\n", std::process::id(), client.port());
+    let tmp = path.with_extension("ready-tmp");
+    std::fs::write(&tmp, text)?;
+    std::fs::rename(&tmp, path)
+}
