@@ -11,6 +11,7 @@ pub mod multicall;
 pub mod scripts;
 pub mod server;
 pub mod words;
+pub mod zkcli;
 
 use std::process::ExitCode;
 
@@ -66,6 +67,8 @@ pub enum Command {
     Status(words::StatusArgs),
     /// Make data directories, myid and the initialize file of a new member
     Init(init::InitArgs),
+    /// Apache's zkCli.sh: the same words, output and exit codes
+    Zkcli(zkcli::ZkCliArgs),
     /// Measure a server, or compare with Apache ZooKeeper
     Bench(Box<bench::BenchArgs>),
     /// Say which version this is
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Invocation::Server { config, defines } => server::run_with(config, &defines, None),
         Invocation::Script(script) => scripts::run(script),
         Invocation::Word { address, word } => words::send(&word, &address),
+        Invocation::ZkCli(arguments) => zkcli::run(&arguments),
         Invocation::Version => version_info(),
         Invocation::DigestAuth(credentials) => digest(&credentials),
         Invocation::ForeignJava(args) => scripts::exec_java(&args),
@@ -117,6 +121,7 @@ pub fn run(cli: Cli) -> u8 {
         Some(Command::Status(args)) => words::status(args),
         Some(Command::Init(args)) => init::run(args, &cli.define),
         Some(Command::Bench(args)) => bench::run(*args),
+        Some(Command::Zkcli(args)) => zkcli::run(&args.arguments),
         Some(Command::Version) => {
             println!(
                 "rookeeper {} (as Apache ZooKeeper {})",

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `java` | options, a main class of Apache's, its arguments; another class goes to `$REAL_JAVA` |
 //! | `zkServer.sh` | `[--config DIR] start\|start-foreground\|stop\|restart\|status\|version\|print-cmd [cfg]` |
-//! | `zkServer-initialize.sh` | `[--configfile F] [--myid N] [--force]` |
+//! | `zkCli.sh` | `[-server HOSTS] [-timeout MS] [-r] [COMMAND ..]` |
 //! | anything else | ours |
 
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ pub enum Invocation {
         /// The word.
         word: String,
     },
+    /// `zkCli.sh` and `ZooKeeperMain`: its arguments.
+    ZkCli(Vec<String>),
     /// `VersionInfoMain`.
     Version,
     /// `DigestAuthenticationProvider user:password ..`.
@@ -65,7 +67,7 @@ impl ServerConfig {
     }
 }
 
-/// A call of `zkServer.sh` or `zkServer-initialize.sh`.
+/// A call of `zkServer.sh`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
     /// What to do.
@@ -136,6 +138,7 @@ pub fn read(args: &[String], variables: &Variables) -> Invocation {
     match name {
         "java" => java(rest),
         "zkServer.sh" | "zkServer" => zk_server(rest, variables),
+        "zkCli.sh" | "zkCli" => Invocation::ZkCli(rest.to_vec()),
         _ => Invocation::Native,
     }
 }
@@ -223,6 +226,7 @@ fn java(args: &[String]) -> Invocation {
             }
             _ => Invocation::Invalid("Usage: FourLetterWordMain <host> <port> <cmd>".to_owned()),
         },
+        Some("ZooKeeperMain") => Invocation::ZkCli(arguments),
         Some("version.VersionInfoMain" | "Version") => Invocation::Version,
         Some("server.auth.DigestAuthenticationProvider") => Invocation::DigestAuth(arguments),
         _ => Invocation::ForeignJava(args.to_vec()),
