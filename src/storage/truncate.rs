@@ -112,24 +112,24 @@ fn cut_log(disk: &dyn Disk, log: &Named, zxid: Zxid) -> Result<()> {
     file.sync_data().at("sync", &log.path)
 }
 
-/// Finishes an install: everything on disk beyond the waiting snapshot is removed, then the
-/// snapshot gets its name. Called by [`super::SnapshotWriter::finish_install`] and at every start.
+/// Finishes an install: every log and every other snapshot goes, then the waiting snapshot gets its
+/// name. Older files go as well, because they may tell another history: the one that the leader's
+/// snapshot replaced. Called by [`super::SnapshotWriter::finish_install`] and at every start.
 /// Returns the zxid installed, None when nothing was waiting.
 pub fn complete_install(disk: &dyn Disk, dirs: &Dirs) -> Result<Option<Zxid>> {
     let waiting = names::installs(disk, &dirs.snapshots)?;
-    let Some(install) = waiting.last() else { return Ok(None) };
+    let Some((install, stale)) = waiting.split_last() else { return Ok(None) };
     let zxid = install.zxid;
-    lower_mark(disk, dirs, zxid)?;
-    for old in names::snapshots(disk, &dirs.snapshots)?.iter().rev() {
-        if old.zxid >= zxid {
-            disk.remove(&old.path).at("remove", &old.path)?;
-            disk.sync_dir(&dirs.snapshots).at("sync", &dirs.snapshots)?;
-        }
+    let snapshots = names::snapshots(disk, &dirs.snapshots)?;
+    for old in snapshots.iter().rev().chain(stale) {
+        disk.remove(&old.path).at("remove", &old.path)?;
     }
-    cut_logs(disk, dirs, zxid)?;
-    for stale in &waiting[..waiting.len() - 1] {
-        disk.remove(&stale.path).at("remove", &stale.path)?;
+    disk.sync_dir(&dirs.snapshots).at("sync", &dirs.snapshots)?;
+    for old in names::logs(disk, &dirs.logs)?.iter().rev() {
+        disk.remove(&old.path).at("remove", &old.path)?;
     }
+    // From now on nothing less than the snapshot is whole.
+    Durable { log: zxid.next(), bytes: 0, last: zxid }.store(disk, &dirs.logs)?;
     let final_path = final_path(&install.path, &dirs.snapshots);
     disk.rename(&install.path, &final_path).at("rename", &install.path)?;
     disk.sync_dir(&dirs.snapshots).at("sync", &dirs.snapshots)?;

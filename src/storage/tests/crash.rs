@@ -37,6 +37,8 @@ struct Run {
     tag: u32,
     epoch: i64,
     done: usize,
+    /// What was done, for the message of a failure.
+    trace: Vec<String>,
 }
 
 impl Run {
@@ -56,6 +58,7 @@ impl Run {
             tag: 0,
             epoch: 0,
             done: 0,
+            trace: vec![],
         }
     }
 
@@ -86,9 +89,13 @@ impl Run {
                     self.pending.push((zxid, self.tag));
                     self.allowed.most.push((zxid, self.tag));
                 }
+                self.trace.push(format!("append up to {:x}", self.last()));
                 self.log.commit(&mut no_clock)?;
             }
-            9 | 10 => self.log.roll()?,
+            9 | 10 => {
+                self.trace.push("roll".into());
+                self.log.roll()?;
+            }
             11 | 12 => {
                 let compression = match self.draw.below(3) {
                     0 => Compression::Plain,
@@ -96,6 +103,7 @@ impl Run {
                     _ => Compression::Snappy,
                 };
                 let zxid = self.last();
+                self.trace.push(format!("snapshot {zxid:x} {compression:?}"));
                 write_snapshot(&self.disk, zxid, &self.history, compression)?
                     .finish(&sections(zxid))?;
             }
@@ -105,13 +113,16 @@ impl Run {
                     self.install()?;
                 } else {
                     self.epoch += 1;
+                    self.trace.push(format!("epoch {}", self.epoch));
                     self.allowed.epochs.push(self.epoch);
                     let epoch = Epoch(self.epoch);
                     epoch::write_epoch(&self.disk, &dirs().snapshots, epoch::CURRENT, epoch)?;
                 }
             }
             _ => {
-                purge::purge(&self.disk, &dirs(), 1 + self.draw.below(3) as usize)?;
+                let retain = 1 + self.draw.below(3) as usize;
+                self.trace.push(format!("purge {retain}"));
+                purge::purge(&self.disk, &dirs(), retain)?;
             }
         }
         self.settle();
@@ -125,6 +136,7 @@ impl Run {
         let keep = self.draw.below(self.history.len() as u64 + 1) as usize;
         let zxid = keep.checked_sub(1).map_or(0, |i| self.history[i].0);
         self.allowed.least.truncate(keep);
+        self.trace.push(format!("truncate {zxid:x}"));
         match self.log.truncate(Zxid(zxid)) {
             Ok(()) => {
                 self.history.truncate(keep);
@@ -148,6 +160,7 @@ impl Run {
         }
         let zxid = theirs.last().map_or(0, |t| t.0);
         self.allowed.other = Some(theirs.clone());
+        self.trace.push(format!("install {theirs:x?}"));
         write_snapshot(&self.disk, zxid, &theirs, Compression::Plain)?
             .finish_install(&sections(zxid), &dirs())?;
         self.log.reset(Zxid(zxid));
@@ -200,7 +213,7 @@ fn run(seed: u64, steps: u64, length: usize, image: u64) -> bool {
     let finished = run.done == length;
     let disk = run.disk.fork(seed.wrapping_mul(1_000_003) ^ image);
     disk.crash();
-    let context = format!("seed {seed}, power cut after {steps}, image {image}");
+    let context = format!("seed {seed}, power cut after {steps}, image {image}, {:?}", run.trace);
     let mut draw = Draw::new(image ^ 0x77);
     check(&disk, &run.allowed, &mut draw, &context);
     !finished
