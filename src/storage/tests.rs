@@ -3,6 +3,7 @@
 
 mod crash;
 mod epochs;
+mod fixtures;
 mod fuzz;
 mod log;
 mod probes;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 
+use super::disk::DiskRef;
 use super::sim_disk::SimDisk;
 use super::*;
 use crate::proto::image::{ImageHead, ImageNode, ImageSink, write_node_body};
