@@ -8,8 +8,11 @@ pub mod config;
 pub mod init;
 pub mod logging;
 pub mod multicall;
+pub mod purge;
 pub mod scripts;
 pub mod server;
+pub mod snapshot;
+pub mod txnlog;
 pub mod words;
 pub mod zkcli;
 
@@ -69,6 +72,14 @@ pub enum Command {
     Init(init::InitArgs),
     /// Apache's zkCli.sh: the same words, output and exit codes
     Zkcli(zkcli::ZkCliArgs),
+    /// Read transaction logs, without a server
+    #[command(subcommand)]
+    Log(txnlog::LogCommand),
+    /// Read snapshots, without a server
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+    /// Delete old snapshots and the logs that only they need
+    Purge(purge::PurgeArgs),
     /// Measure a server, or compare with Apache ZooKeeper
     Bench(Box<bench::BenchArgs>),
     /// Say which version this is
@@ -81,6 +92,7 @@ pub fn main() -> ExitCode {
     let variables = multicall::Variables::of_this_process();
     let code = match multicall::read(&args, &variables) {
         Invocation::Native => native(&args),
+        Invocation::Rewritten(args) => native(&args),
         Invocation::Server { config, defines } => server::run_with(config, &defines, None),
         Invocation::Script(script) => scripts::run(script),
         Invocation::Word { address, word } => words::send(&word, &address),
@@ -121,6 +133,9 @@ pub fn run(cli: Cli) -> u8 {
         Some(Command::Status(args)) => words::status(args),
         Some(Command::Init(args)) => init::run(args, &cli.define),
         Some(Command::Bench(args)) => bench::run(*args),
+        Some(Command::Log(command)) => txnlog::run(command),
+        Some(Command::Snapshot(command)) => snapshot::run(command),
+        Some(Command::Purge(args)) => purge::run(args),
         Some(Command::Zkcli(args)) => zkcli::run(&args.arguments),
         Some(Command::Version) => {
             println!(

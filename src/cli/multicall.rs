@@ -6,6 +6,7 @@
 //! | `java` | options, a main class of Apache's, its arguments; another class goes to `$REAL_JAVA` |
 //! | `zkServer.sh` | `[--config DIR] start\|start-foreground\|stop\|restart\|status\|version\|print-cmd [cfg]` |
 //! | `zkCli.sh` | `[-server HOSTS] [-timeout MS] [-r] [COMMAND ..]` |
+//! | `zkTxnLogToolkit.sh`, `zkSnapShotToolkit.sh` | `[-d] FILE` |
 //! | anything else | ours |
 
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ use crate::config::Overrides;
 pub enum Invocation {
     /// Our own command line, to be parsed by clap.
     Native,
+    /// A tool of Apache's that we have under another name: our own command line.
+    Rewritten(Vec<String>),
     /// A server.
     Server {
         /// A file, positional arguments, or nothing.
@@ -138,6 +141,8 @@ pub fn read(args: &[String], variables: &Variables) -> Invocation {
     match name {
         "java" => java(rest),
         "zkServer.sh" | "zkServer" => zk_server(rest, variables),
+        "zkTxnLogToolkit.sh" => log_toolkit(rest),
+        "zkSnapShotToolkit.sh" => rewritten(&["snapshot", "dump"], rest),
         "zkCli.sh" | "zkCli" => Invocation::ZkCli(rest.to_vec()),
         _ => Invocation::Native,
     }
@@ -226,10 +231,32 @@ fn java(args: &[String]) -> Invocation {
             }
             _ => Invocation::Invalid("Usage: FourLetterWordMain <host> <port> <cmd>".to_owned()),
         },
+        Some("server.PurgeTxnLog") => rewritten(&["purge"], &arguments),
+        Some("server.persistence.TxnLogToolkit") => log_toolkit(&arguments),
+        Some("server.SnapshotFormatter") => rewritten(&["snapshot", "dump"], &arguments),
         Some("ZooKeeperMain") => Invocation::ZkCli(arguments),
         Some("version.VersionInfoMain" | "Version") => Invocation::Version,
         Some("server.auth.DigestAuthenticationProvider") => Invocation::DigestAuth(arguments),
         _ => Invocation::ForeignJava(args.to_vec()),
+    }
+}
+
+fn rewritten(command: &[&str], arguments: &[String]) -> Invocation {
+    let mut line = vec!["rookeeper".to_owned()];
+    line.extend(command.iter().map(|word| (*word).to_owned()));
+    line.extend_from_slice(arguments);
+    Invocation::Rewritten(line)
+}
+
+/// `TxnLogToolkit`: dumping only; a server repairs a torn end by itself, and never more than that.
+fn log_toolkit(arguments: &[String]) -> Invocation {
+    let is_dump = |a: &&String| matches!(a.as_str(), "-d" | "--dump" | "-v" | "--verbose");
+    let rest: Vec<String> = arguments.iter().filter(|a| !is_dump(a)).cloned().collect();
+    match rest.iter().find(|a| a.starts_with('-')) {
+        Some(option) => Invocation::Invalid(format!(
+            "error: {option} is not supported\n  hint: rookeeper log check says what is damaged"
+        )),
+        None => rewritten(&["log", "dump"], &rest),
     }
 }
 

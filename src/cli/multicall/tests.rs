@@ -48,6 +48,14 @@ fn java_with_other_classes() {
         Invocation::Word { address: "h:2181".to_owned(), word: "ruok".to_owned() }
     );
     assert_eq!(call(&format!("{main}version.VersionInfoMain")), Invocation::Version);
+    for (line, ours) in [
+        ("server.PurgeTxnLog /d -n 3", "rookeeper purge /d -n 3"),
+        ("server.persistence.TxnLogToolkit -d log.1", "rookeeper log dump log.1"),
+        ("server.SnapshotFormatter -d snapshot.1", "rookeeper snapshot dump -d snapshot.1"),
+    ] {
+        let ours = ours.split(' ').map(str::to_owned).collect();
+        assert_eq!(call(&format!("{main}{line}")), Invocation::Rewritten(ours));
+    }
     for line in ["java -version", "java -jar x.jar server", "java com.example.Main a"] {
         let args = line.split(' ').skip(1).map(str::to_owned).collect();
         assert_eq!(call(line), Invocation::ForeignJava(args));

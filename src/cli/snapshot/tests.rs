@@ -1,0 +1,42 @@
+use super::*;
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/data/apache-3.9.5");
+const RECORDED: &str = include_str!("../../../fixtures/cli/snapshot-dump.apache-3.9.5.txt");
+
+/// The head, and the blocks between the rules in order.
+fn blocks(text: &str) -> (&str, Vec<String>) {
+    let mut parts = text.split("----\n");
+    let head = parts.next().expect("a head");
+    let mut blocks: Vec<String> = parts
+        .map(|block| {
+            // Sessions come in the order of a hash table there.
+            let mut lines: Vec<&str> = block.lines().collect();
+            if block.starts_with("Session") {
+                lines.sort_unstable();
+            }
+            lines.join("\n")
+        })
+        .collect();
+    blocks.sort();
+    (head, blocks)
+}
+
+#[test]
+fn a_dump_is_that_of_apaches_tool_but_for_the_order() {
+    let path = Path::new(DATA).join("epochs/data/version-2/snapshot.100000029");
+    let named = files(&path).expect("named").remove(0);
+    let text = dump(&named, true).expect("reads");
+    assert_eq!(blocks(&text), blocks(RECORDED));
+    let first: Vec<&str> =
+        text.split("----\n").filter_map(|b| b.lines().next()).skip(1).take(4).collect();
+    assert_eq!(first, ["/", "/bob", "/c", "/c/k"]);
+}
+
+#[test]
+fn directories_are_checked() {
+    for name in ["clean", "gz", "snappy", "epochs"] {
+        let list = files(&Path::new(DATA).join(name).join("data")).expect("listed");
+        assert!(!list.is_empty());
+        assert_eq!(check(&list), Ok(()), "{name}");
+    }
+}

@@ -1,0 +1,261 @@
+//! `rookeeper log dump|check`: transaction logs without a server (Apache's `TxnLogToolkit`).
+
+use std::path::{Path, PathBuf};
+
+use bytes::BytesMut;
+use clap::Subcommand;
+
+use super::exit;
+use crate::ops::format::civil;
+use crate::proto::txn::{SubTxn, Txn, TxnEntry};
+use crate::storage::disk::RealDisk;
+use crate::storage::log_reader::{LogReader, Step};
+use crate::storage::{Dirs, Replay, names};
+use crate::types::{Acl, Zxid};
+
+/// Commands about transaction logs.
+#[derive(Subcommand, Debug)]
+pub enum LogCommand {
+    /// Print every transaction, one a line, as Apache's zkTxnLogToolkit does
+    Dump {
+        /// log.<zxid>, or a directory with some
+        path: PathBuf,
+    },
+    /// Read everything and say what is damaged; exit code 8 when something is
+    Check {
+        /// log.<zxid>, or a data directory
+        path: PathBuf,
+    },
+}
+
+/// Does it; the number is the exit code.
+pub fn run(command: LogCommand) -> u8 {
+    let done = match &command {
+        LogCommand::Dump { path } => files(path).and_then(|files| {
+            files.iter().try_for_each(|file| dump(file, &mut |line| println!("{line}")))
+        }),
+        LogCommand::Check { path } if path.is_dir() => check_directory(path),
+        LogCommand::Check { path } => check_file(path),
+    };
+    match done {
+        Ok(()) => exit::OK,
+        Err(why) => {
+            eprintln!("error: {why}");
+            exit::CORRUPT
+        }
+    }
+}
+
+/// The directory with the files: `version-2` of a data directory, or the directory itself.
+pub(super) fn version_dir(path: &Path) -> PathBuf {
+    let inner = path.join("version-2");
+    if inner.is_dir() { inner } else { path.to_path_buf() }
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let logs = names::logs(&RealDisk, &version_dir(path)).map_err(|e| e.to_string())?;
+    Ok(logs.into_iter().map(|named| named.path).collect())
+}
+
+/// Every transaction of a file, and how it ends.
+fn dump(path: &Path, line: &mut dyn FnMut(&str)) -> Result<(), String> {
+    let mut reader = LogReader::open(&RealDisk, path).map_err(|e| e.to_string())?;
+    line("ZooKeeper Transactional Log File with dbid 0 txnlog format version 2");
+    let mut count = 0u64;
+    loop {
+        match reader.step().map_err(|e| e.to_string())? {
+            Step::Record(record) => {
+                count += 1;
+                match TxnEntry::decode(record.entry) {
+                    Ok(entry) => line(&entry_text(&entry)),
+                    Err(e) => {
+                        let at = record.offset;
+                        return Err(format!("{}: offset {at}: {e}", path.display()));
+                    }
+                }
+            }
+            Step::End(end) => {
+                return match end.flaw {
+                    None => {
+                        line(&format!("EOF reached after {count} txns."));
+                        Ok(())
+                    }
+                    Some(flaw) => Err(format!(
+                        "{}: {flaw} at offset {}, after {count} txns",
+                        path.display(),
+                        end.offset
+                    )),
+                };
+            }
+        }
+    }
+}
+
+fn check_file(path: &Path) -> Result<(), String> {
+    let mut reader = LogReader::open(&RealDisk, path).map_err(|e| e.to_string())?;
+    let mut range: Option<(Zxid, Zxid, u64)> = None;
+    loop {
+        match reader.step().map_err(|e| e.to_string())? {
+            Step::Record(record) => {
+                if let Err(e) = TxnEntry::decode(record.entry) {
+                    let at = record.offset;
+                    return Err(format!("{}: offset {at}: {e}", path.display()));
+                }
+                let (first, _, count) = range.unwrap_or((record.zxid, record.zxid, 0));
+                range = Some((first, record.zxid, count + 1));
+            }
+            Step::End(end) => {
+                let read = match range {
+                    Some((first, last, count)) => {
+                        format!("{count} txns, 0x{:x} to 0x{:x}", first.0, last.0)
+                    }
+                    None => "no txns".to_owned(),
+                };
+                let name = path.display();
+                return match end.flaw {
+                    None => {
+                        println!("{name}: {read}, fine");
+                        Ok(())
+                    }
+                    Some(flaw) => Err(format!(
+                        "{name}: {read}, then {flaw} at offset {}\n  hint: in the newest log this \
+                         may be a write that a crash interrupted; check the directory to know",
+                        end.offset
+                    )),
+                };
+            }
+        }
+    }
+}
+
+/// All logs of a directory, one after another, as a server reads them at its start.
+fn check_directory(path: &Path) -> Result<(), String> {
+    let dir = version_dir(path);
+    let dirs = Dirs { snapshots: dir.clone(), logs: dir };
+    let first = names::logs(&RealDisk, &dirs.logs).map_err(|e| e.to_string())?;
+    let start = first.first().map_or(Zxid(0), |log| Zxid(log.zxid.0 - 1));
+    let mut replay = Replay::open(RealDisk::shared(), dirs, start).map_err(|e| e.to_string())?;
+    let mut count = 0u64;
+    while replay.next().map_err(|e| e.to_string())?.is_some() {
+        count += 1;
+    }
+    println!(
+        "{}: {} logs, {count} txns, last 0x{:x}, fine",
+        path.display(),
+        first.len(),
+        replay.last_zxid().0
+    );
+    Ok(())
+}
+
+/// A transaction as `TxnLogToolkit` prints it.
+fn entry_text(entry: &TxnEntry) -> String {
+    let h = &entry.header;
+    format!(
+        "{} session 0x{:x} cxid 0x{:x} zxid 0x{:x} {} {}",
+        short_date(h.time.0),
+        h.session.0,
+        h.cxid,
+        h.zxid.0,
+        kind_name(h.kind),
+        body(h.kind, &entry.txn)
+    )
+}
+
+/// Java's short date and long time: `11/21/26, 4:30:39 AM UTC`.
+fn short_date(wall_ms: i64) -> String {
+    let seconds = wall_ms.div_euclid(1000);
+    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    let second = seconds.rem_euclid(86_400);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let half = if hour < 12 { "AM" } else { "PM" };
+    let hour = if hour % 12 == 0 { 12 } else { hour % 12 };
+    format!("{month}/{day}/{:02}, {hour}:{minute:02}:{second:02} {half} UTC", year.rem_euclid(100))
+}
+
+fn kind_name(kind: i32) -> String {
+    let name = match kind {
+        1 => "create",
+        2 => "delete",
+        5 => "setData",
+        7 => "setACL",
+        13 => "check",
+        14 => "multi",
+        15 => "create2",
+        16 => "reconfig",
+        19 => "createContainer",
+        20 => "deleteContainer",
+        21 => "createTTL",
+        -1 => "error",
+        -10 => "createSession",
+        -11 => "closeSession",
+        other => return format!("unknown {other}"),
+    };
+    name.to_owned()
+}
+
+fn data(bytes: Option<&bytes::Bytes>) -> String {
+    bytes.map(|b| String::from_utf8_lossy(b).into_owned()).unwrap_or_default()
+}
+
+fn acl_record(acl: &Acl) -> String {
+    format!("{},s{{'{},'{}}}", acl.perms.0, acl.id.scheme(), acl.id.id())
+}
+
+/// ACLs as `List.toString` of records that end with a newline each.
+fn acl_list(acls: &[Acl]) -> String {
+    let items: Vec<String> = acls.iter().map(|acl| format!("{}\n", acl_record(acl))).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn body(kind: i32, txn: &Txn) -> String {
+    match txn {
+        Txn::CreateSession { timeout_ms } => timeout_ms.to_string(),
+        Txn::CloseSession { paths } => {
+            let paths: Vec<String> =
+                paths.iter().flatten().map(|path| format!("'{path}")).collect();
+            format!("v{{{}}}", paths.join(","))
+        }
+        Txn::Create(c) => format!(
+            "{},{},{},{},{}",
+            c.path,
+            data(c.data.as_ref()),
+            acl_list(&c.acl),
+            c.ephemeral,
+            c.parent_cversion
+        ),
+        Txn::CreateExtended(c) => {
+            let ttl = c.ttl.map(|ttl| format!(",{ttl}")).unwrap_or_default();
+            let acl = acl_list(&c.acl);
+            format!("{},{},{acl},{}{ttl}", c.path, data(c.data.as_ref()), c.parent_cversion)
+        }
+        Txn::Delete { path } => format!("'{path}"),
+        Txn::SetData { path, data: bytes, version } if kind == 16 => {
+            let hex: String = bytes.iter().flatten().map(|b| format!("{b:02x}")).collect();
+            format!("'{path},#{hex},{version}")
+        }
+        Txn::SetData { path, data: bytes, version } => {
+            format!("{path},{},{version}", data(bytes.as_ref()))
+        }
+        Txn::SetAcl { path, acl, version } => {
+            let acl: Vec<String> = acl.iter().map(|a| format!("s{{{}}}", acl_record(a))).collect();
+            format!("'{path},v{{{}}},{version}", acl.join(","))
+        }
+        Txn::Check { path, version } => format!("'{path},{version}"),
+        Txn::Multi(parts) => parts.iter().map(part).collect::<Vec<_>>().join(";"),
+        Txn::Error(code) => code.0.to_string(),
+    }
+}
+
+/// A part of a multi: its encoded body as text, which is what Apache's tool shows.
+fn part(part: &SubTxn) -> String {
+    let mut encoded = BytesMut::new();
+    part.txn.write_body(&mut encoded);
+    format!("{}:{}", kind_name(part.kind), String::from_utf8_lossy(&encoded))
+}
+
+#[cfg(test)]
+mod tests;
