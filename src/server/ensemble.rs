@@ -2,6 +2,9 @@
 //! disk.
 
 pub mod disk;
+#[cfg(test)]
+mod headless;
 pub mod setup;
+pub mod shell;
 pub mod start;
 pub mod transfer;

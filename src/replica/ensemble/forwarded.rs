@@ -1,0 +1,86 @@
+//! What a learner has asked its leader and waits for: writes, syncs, revalidations of sessions.
+//!
+//! Writes come back as commits in the order of all writes; a commit belongs to a request of ours if
+//! session and xid are those of the oldest one of that session that waits (Apache
+//! `CommitProcessor`). Anything else was asked through another member. Syncs come back in the order
+//! they were asked, revalidations by session.
+
+use std::collections::VecDeque;
+
+use crate::types::{Map, SessionId, map};
+
+/// See the module; `T` is what the caller needs to answer.
+#[derive(Debug)]
+pub struct Forwarded<T> {
+    writes: Map<SessionId, VecDeque<(i32, T)>>,
+    syncs: VecDeque<T>,
+    revalidations: Map<SessionId, VecDeque<T>>,
+    outstanding: usize,
+}
+
+impl<T> Default for Forwarded<T> {
+    fn default() -> Forwarded<T> {
+        Forwarded { writes: map(), syncs: VecDeque::new(), revalidations: map(), outstanding: 0 }
+    }
+}
+
+impl<T> Forwarded<T> {
+    /// A write was sent.
+    pub fn write(&mut self, session: SessionId, cxid: i32, ticket: T) {
+        self.writes.entry(session).or_default().push_back((cxid, ticket));
+        self.outstanding += 1;
+    }
+
+    /// A transaction of this origin was committed: whose request it was, if one of ours.
+    pub fn committed(&mut self, session: SessionId, cxid: i32) -> Option<T> {
+        let waiting = self.writes.get_mut(&session)?;
+        if waiting.front()?.0 != cxid {
+            return None;
+        }
+        let (_, ticket) = waiting.pop_front()?;
+        if waiting.is_empty() {
+            self.writes.remove(&session);
+        }
+        self.outstanding -= 1;
+        Some(ticket)
+    }
+
+    /// A sync was sent.
+    pub fn sync(&mut self, ticket: T) {
+        self.syncs.push_back(ticket);
+        self.outstanding += 1;
+    }
+
+    /// The leader has answered the oldest sync.
+    pub fn synced(&mut self) -> Option<T> {
+        let ticket = self.syncs.pop_front()?;
+        self.outstanding -= 1;
+        Some(ticket)
+    }
+
+    /// The leader was asked about a session. False when it was asked already and has not answered:
+    /// nothing need be sent then.
+    pub fn revalidate(&mut self, session: SessionId, ticket: T) -> bool {
+        let waiting = self.revalidations.entry(session).or_default();
+        waiting.push_back(ticket);
+        waiting.len() == 1
+    }
+
+    /// The leader has answered about a session: everyone who waits for that.
+    pub fn revalidated(&mut self, session: SessionId) -> VecDeque<T> {
+        self.revalidations.remove(&session).unwrap_or_default()
+    }
+
+    /// Writes and syncs that wait.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// The leader is gone, and with it every answer.
+    pub fn clear(&mut self) {
+        *self = Forwarded::default();
+    }
+}
+
+#[cfg(test)]
+mod tests;

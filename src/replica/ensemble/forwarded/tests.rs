@@ -1,0 +1,36 @@
+use super::*;
+
+const A: SessionId = SessionId(1);
+const B: SessionId = SessionId(2);
+
+#[test]
+fn a_commit_finds_the_oldest_request_of_its_session() {
+    let mut f = Forwarded::default();
+    f.write(A, 1, "a1");
+    f.write(B, 1, "b1");
+    f.write(A, 2, "a2");
+    assert_eq!(f.outstanding(), 3);
+    assert_eq!(f.committed(A, 2), None, "not the oldest: it was asked elsewhere");
+    assert_eq!(f.committed(B, 1), Some("b1"));
+    assert_eq!(f.committed(A, 1), Some("a1"));
+    assert_eq!(f.committed(A, 1), None);
+    assert_eq!(f.committed(A, 2), Some("a2"));
+    assert_eq!(f.outstanding(), 0);
+}
+
+#[test]
+fn syncs_are_answered_in_order_and_revalidations_by_session() {
+    let mut f = Forwarded::default();
+    f.sync("first");
+    f.sync("second");
+    assert!(f.revalidate(A, "old connection"));
+    assert!(!f.revalidate(A, "new connection"));
+    assert_eq!(f.synced(), Some("first"));
+    assert_eq!(f.revalidated(B), VecDeque::new());
+    assert_eq!(f.revalidated(A), ["old connection", "new connection"]);
+    assert_eq!(f.synced(), Some("second"));
+    assert_eq!(f.synced(), None);
+    f.sync("lost");
+    f.clear();
+    assert_eq!((f.synced(), f.outstanding()), (None, 0));
+}

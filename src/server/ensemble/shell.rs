@@ -1,0 +1,208 @@
+//! Carries out what Zab asks for: messages, links, files. What concerns the state or the clients is
+//! handed back to the node thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::{self, DiskThread, Job, Report};
+use super::setup::Setup;
+use crate::proto::election::Notification;
+use crate::server::election_link::{BindError, ElectionLinks, Inbox};
+use crate::server::net::HostPort;
+use crate::server::quorum_link::{self, QuorumLinks, Room, SnapshotSource};
+use crate::state::{StateLoader, StateMachine};
+use crate::storage::TxnLog;
+use crate::types::{Instant, LinkId, Map, ServerId};
+use crate::zab::{Action, ImageId, LinkEvent, Peer};
+
+/// What reaches the node thread of a member from other servers and from its disk.
+pub enum Event {
+    /// There are messages in the election port's inbox.
+    Votes,
+    /// Of the learner port.
+    Link(quorum_link::Event<StateLoader>),
+    /// Of the log thread.
+    Disk(Report),
+}
+
+/// What the node thread has to do itself.
+pub enum Handled {
+    /// Nothing more.
+    Done,
+    /// Another state takes the place of the one there is; then
+    /// [`Peer::handle_loaded`] is to be called.
+    Loaded(Box<StateMachine>),
+    /// So many transactions were synced.
+    Synced(crate::storage::Committed),
+    /// This server's learner port can't be opened: it can't lead.
+    CannotListen(String),
+    /// The disk failed: end the process.
+    Failed(crate::storage::Error),
+}
+
+type Deliver = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// The ports and the log thread of a member.
+pub struct Shell {
+    election: ElectionLinks,
+    inbox: Arc<Inbox>,
+    links: QuorumLinks<StateLoader>,
+    disk: DiskThread,
+    disk_options: disk::Options,
+    learner_ports: Map<ServerId, Vec<HostPort>>,
+    dial_limit: Duration,
+    deliver: Deliver,
+    next_image: u64,
+}
+
+impl Shell {
+    /// Opens the election port and starts the log thread. `deliver` takes events from any thread
+    /// and must not block; `clock` is the clock of the events' times.
+    ///
+    /// # Errors
+    /// When the election port can't be bound: the process ends with code 14.
+    pub async fn start(
+        setup: &Setup,
+        disk_options: disk::Options,
+        log: TxnLog,
+        clock: impl Fn() -> Instant + Send + 'static,
+        deliver: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Result<Shell, BindError> {
+        let deliver: Deliver = Arc::new(deliver);
+        let waking = Arc::clone(&deliver);
+        let inbox = Inbox::new(move || waking(Event::Votes));
+        let election = ElectionLinks::start(setup.election.clone(), Arc::clone(&inbox)).await?;
+        let state_options = disk_options.state;
+        let linking = Arc::clone(&deliver);
+        let links = QuorumLinks::new(
+            tokio::runtime::Handle::current(),
+            setup.links.clone(),
+            move || StateLoader::new(state_options),
+            move |event| linking(Event::Link(event)),
+        );
+        let reporting = Arc::clone(&deliver);
+        let report = move |report| reporting(Event::Disk(report));
+        let disk = DiskThread::start(disk_options.clone(), log, clock, report).map_err(|source| {
+            BindError { address: "log thread".to_owned(), attempts: 1, source }
+        })?;
+        Ok(Shell {
+            election,
+            inbox,
+            links,
+            disk,
+            disk_options,
+            learner_ports: setup.learner_ports.clone(),
+            dial_limit: setup.dial_limit,
+            deliver,
+            next_image: 1,
+        })
+    }
+
+    /// Hands an event to Zab, as far as it concerns Zab. The room of a packet is given back when the
+    /// packet has been handled.
+    pub fn handle(&mut self, now: Instant, peer: &mut Peer, event: Event) -> Handled {
+        match event {
+            Event::Votes => self.read_votes(now, peer),
+            Event::Link(event) => return self.handle_link(now, peer, event),
+            Event::Disk(report) => match report {
+                Report::Persisted(done) => peer.handle_persisted(now, done),
+                Report::Loaded(state) => return Handled::Loaded(state),
+                Report::Read(read, found) => peer.handle_log_read(now, read, found),
+                Report::Synced(committed) => return Handled::Synced(committed),
+                Report::Failed(error) => return Handled::Failed(error),
+            },
+        }
+        Handled::Done
+    }
+
+    fn read_votes(&mut self, now: Instant, peer: &mut Peer) {
+        while let Some(message) = self.inbox.take() {
+            match Notification::decode(message.payload) {
+                Ok(notification) => peer.handle_notification(now, message.from, notification),
+                // One bad vote must not deafen the receiver (ZOOKEEPER-3769).
+                Err(error) => {
+                    tracing::warn!(from = %message.from, %error, "notification dropped");
+                }
+            }
+        }
+    }
+
+    fn handle_link(
+        &mut self,
+        now: Instant,
+        peer: &mut Peer,
+        event: quorum_link::Event<StateLoader>,
+    ) -> Handled {
+        use quorum_link::Event as Link;
+        match event {
+            Link::Up { link, address, dialled } => {
+                tracing::debug!(link = link.0, %address, dialled, "link up");
+                peer.handle_link(now, link, LinkEvent::Up);
+            }
+            Link::Packet { link, packet, room } => {
+                peer.handle_link(now, link, LinkEvent::Packet(packet));
+                drop::<Room>(room);
+            }
+            Link::Progress { link } => peer.handle_link(now, link, LinkEvent::Progress),
+            Link::Snapshot { link, sink } => {
+                let image = ImageId(self.next_image);
+                self.next_image += 1;
+                self.disk.submit(Job::Image(image, Box::new(sink)));
+                peer.handle_link(now, link, LinkEvent::Image(image));
+            }
+            Link::Down { link, reason } => {
+                tracing::debug!(link = link.0, reason, "link down");
+                peer.handle_link(now, link, LinkEvent::Down);
+            }
+            Link::Listening => {}
+            Link::ListenFailed { reason } => return Handled::CannotListen(reason),
+        }
+        Handled::Done
+    }
+
+    /// Carries out an action, or gives it back if it is the node thread's.
+    pub fn execute(&mut self, action: Action) -> Option<Action> {
+        match action {
+            Action::SendNotification { to, notification } => {
+                self.election.send(to, notification.encode());
+            }
+            Action::Connect { link, to } => {
+                let addresses = self.learner_ports.get(&to).cloned().unwrap_or_default();
+                self.links.dial(link, addresses, self.dial_limit);
+            }
+            Action::Listen => self.links.listen(),
+            Action::StopListening => self.links.stop_listening(),
+            Action::Send { link, packet } => self.links.send(link, packet),
+            Action::CloseLink { link, why } => {
+                tracing::info!(link = link.0, %why, "link closed");
+                self.links.close(link);
+            }
+            Action::Disk { op, what } => self.disk.submit(Job::Op(op, what)),
+            Action::LoadState { through } => self.disk.submit(Job::Load(through)),
+            Action::ReadLog { read, after, through } => {
+                let deliver = Arc::clone(&self.deliver);
+                let report = move |report| deliver(Event::Disk(report));
+                disk::read_log(self.disk_options.clone(), read, after, through, report);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Queues the stream of a snapshot behind its SNAP packet.
+    pub fn send_snapshot(&self, link: LinkId, source: Box<dyn SnapshotSource>) {
+        self.links.send_snapshot(link, source);
+    }
+
+    /// Begins a new log file, as a snapshot begins.
+    pub fn roll_log(&self) {
+        self.disk.submit(Job::Roll);
+    }
+
+    /// Closes the ports and finishes what the disk was asked for.
+    pub async fn shut_down(&mut self) {
+        self.links.shut_down().await;
+        self.election.shut_down().await;
+        self.disk.stop();
+    }
+}
