@@ -139,7 +139,15 @@ pub fn sessions_move(letters: &'static str) -> Outcome {
         let zxid = session.last_zxid;
         let member = step % count;
         let address = cluster.ensemble.members[member].address();
-        let mut moved = Session::open_as(address, 30_000, zxid, id, &passwd)?;
+        // A member that is still behind what the client has seen sends it away.
+        let end = Instant::now() + PATIENCE;
+        let mut moved = loop {
+            match Session::open_as(address, 30_000, zxid, id, &passwd) {
+                Ok(moved) => break moved,
+                Err(e) if Instant::now() > end => return Err(Stop::failed(e)),
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
         expect(moved.connected.session, id, "the session after the move")?;
         expect(moved.set("/mine", b"moved")?, 0, "a write after the move")?;
         // The connection left behind is closed when it is used.

@@ -14,6 +14,7 @@
 //! [`Replica::handle_persisted`] has named it.
 
 pub mod conn;
+pub mod ensemble;
 pub mod limits;
 pub mod overlay;
 pub mod password;

@@ -4,6 +4,8 @@
 pub mod disk;
 #[cfg(test)]
 mod headless;
+pub mod node;
+pub mod server;
 pub mod setup;
 pub mod shell;
 pub mod start;

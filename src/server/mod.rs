@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 
+use ensemble::server::EnsembleMember;
 use standalone::Standalone;
 
 /// What a run of a server needs beside its configuration.
@@ -64,6 +65,15 @@ pub enum StartError {
         .0.display()
     )]
     Suspect(PathBuf),
+    /// The configuration makes no member of an ensemble.
+    #[error(transparent)]
+    Setup(#[from] ensemble::setup::SetupError),
+    /// The election port is taken.
+    #[error(transparent)]
+    ElectionPort(#[from] election_link::BindError),
+    /// What is on disk does not fit together.
+    #[error("{0}; the files in the data directory are from different times")]
+    Zab(#[from] crate::zab::StartError),
     /// The secret of session passwords.
     #[error("the secret of session passwords: {0}")]
     Secret(std::io::Error),
@@ -77,7 +87,8 @@ impl StartError {
     fn exit_code(&self) -> u8 {
         match self {
             StartError::Storage(_) | StartError::Suspect(_) => 3,
-            StartError::NoClientPort => 2,
+            StartError::NoClientPort | StartError::Setup(_) => 2,
+            StartError::ElectionPort(_) => 14,
             _ => 1,
         }
     }
@@ -122,16 +133,21 @@ async fn serve(config: Arc<Config>, options: RunOptions) -> u8 {
         tracing::error!("can't listen for signals");
         return 1;
     };
-    let mut server = match Standalone::start(Arc::clone(&config)).await {
+    let started = if config.is_distributed() {
+        EnsembleMember::start(Arc::clone(&config)).await.map(Server::Member)
+    } else {
+        Standalone::start(Arc::clone(&config)).await.map(Server::Alone)
+    };
+    let server = match started {
         Ok(server) => server,
         Err(error) => {
             tracing::error!("{error}");
             return error.exit_code();
         }
     };
-    tracing::info!("serving clients on {}", server.client);
+    tracing::info!("serving clients on {}", server.client());
     if let Some(path) = &options.ready_file
-        && let Err(error) = standalone::write_ready(path, server.client)
+        && let Err(error) = standalone::write_ready(path, server.client())
     {
         tracing::error!("can't write the ready file {}: {error}", path.display());
     }
@@ -140,6 +156,29 @@ async fn serve(config: Arc<Config>, options: RunOptions) -> u8 {
         _ = int.recv() => {}
     }
     tracing::info!("stopping");
-    server.stop();
-    0
+    // The node thread closes its links on this runtime, so nothing here may block it.
+    let stopped = tokio::task::spawn_blocking(move || server.stop()).await;
+    u8::from(stopped.is_err())
+}
+
+/// Either kind of server.
+enum Server {
+    Alone(Standalone),
+    Member(EnsembleMember),
+}
+
+impl Server {
+    fn client(&self) -> std::net::SocketAddr {
+        match self {
+            Server::Alone(server) => server.client,
+            Server::Member(member) => member.client,
+        }
+    }
+
+    fn stop(mut self) {
+        match &mut self {
+            Server::Alone(server) => server.stop(),
+            Server::Member(member) => member.stop(),
+        }
+    }
 }

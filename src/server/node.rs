@@ -8,7 +8,9 @@ use std::time::Duration;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::auth::Auth;
+use crate::ops::stats::{LeaderStats, Mode, QuorumStats};
 use crate::replica::conn::Submit;
+use crate::replica::session::Sessions;
 use crate::replica::{Action, Replica};
 use crate::state::StateMachine;
 use crate::state::watch::WatchTable;
@@ -40,15 +42,41 @@ pub enum Event {
     Logged(LogDone),
     /// The snapshot thread is done.
     SnapshotDone,
-    /// Somebody wants to look at the replica.
-    Look(Box<dyn FnOnce(&Replica) + Send>),
+    /// Somebody wants to look at the tracked sessions.
+    Look(Box<dyn FnOnce(&Sessions) + Send>),
+    /// Another member of the ensemble, or this one's log thread, has something for Zab.
+    Quorum(super::ensemble::shell::Event),
     /// End the thread.
     Stop,
+}
+
+/// What this server is at the moment, for operators.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Whether clients are served.
+    pub serving: bool,
+    /// As `Mode:` says.
+    pub mode: Mode,
+    /// `zk_peer_state`, in an ensemble.
+    pub peer_state: Option<String>,
+    /// In an ensemble.
+    pub quorum: Option<QuorumStats>,
+    /// On a leader.
+    pub leader: Option<LeaderStats>,
+}
+
+impl View {
+    /// A server alone.
+    pub fn standalone() -> View {
+        View { serving: true, mode: Mode::Standalone, peer_state: None, quorum: None, leader: None }
+    }
 }
 
 /// What the node thread shares with the connections.
 #[derive(Debug)]
 pub struct Shared {
+    /// For operators; written by the node thread.
+    pub view: RwLock<View>,
     /// The state, written by the node thread alone.
     pub state: Arc<RwLock<StateMachine>>,
     /// Who watches what.
@@ -124,7 +152,8 @@ impl Node {
                             self.snapshot_due |= done.snapshot_due;
                         }
                         Event::SnapshotDone => {}
-                        Event::Look(look) => look(&self.replica),
+                        Event::Look(look) => look(self.replica.sessions()),
+                        Event::Quorum(_) => {}
                         Event::Stop => stop = true,
                     }
                 }

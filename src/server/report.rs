@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::{Config, Whitelist};
 use crate::ops::four_letter;
 use crate::ops::stats::{
-    Conf, Connection, ConnectionSession, ExpirySets, Latency, Mode, Sessions, Stats,
+    Conf, Connection, ConnectionSession, ExpirySets, Latency, Sessions, Stats,
 };
 use crate::ops::{Effect, Environment, Metrics, Word, format};
 use crate::storage::disk::DiskRef;
@@ -151,10 +151,14 @@ impl Reporter {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let now_ms = shared.clock.mono().as_millis();
         let outstanding: u64 = shared.lines.iter().map(|line| line.lock().stats.queued).sum();
+        let view = shared.view.read().clone();
         let mut stats = Stats {
-            serving: true,
+            serving: view.serving,
             banner: self.config.compat_version.banner(),
-            mode: Mode::Standalone,
+            mode: view.mode,
+            peer_state: view.peer_state,
+            quorum: view.quorum,
+            leader: view.leader,
             latency: Latency {
                 min_ms: 0,
                 max_ms: load(&counters.latency_max),
@@ -216,8 +220,8 @@ impl Reporter {
     fn sessions(&self, stats: &mut Stats, clients: &Clients) {
         let clock = clients.shared.clock;
         let (answer, answers) = mpsc::channel();
-        clients.inbox.send(Event::Look(Box::new(move |replica| {
-            let deadlines: Vec<_> = replica.sessions().deadlines().collect();
+        clients.inbox.send(Event::Look(Box::new(move |sessions| {
+            let deadlines: Vec<_> = sessions.deadlines().collect();
             // The asker may have given up.
             let _ = answer.send(deadlines);
         })));

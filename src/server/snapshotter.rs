@@ -2,11 +2,11 @@
 //! at one transaction, while the server goes on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use bytes::BytesMut;
-use parking_lot::RwLock;
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::config::Config;
 use crate::state::{SnapshotCursor, StateMachine};
@@ -30,6 +30,14 @@ pub struct SnapshotStats {
     pub last_zxid: AtomicI64,
 }
 
+/// Whether the thread is at work, and whether it is to give up.
+#[derive(Debug, Default)]
+struct Work {
+    ordered: Mutex<usize>,
+    idle: Condvar,
+    cancelled: AtomicBool,
+}
+
 enum Order {
     Write(SnapshotCursor),
     Stop,
@@ -38,6 +46,7 @@ enum Order {
 /// The handle to the snapshot thread.
 pub struct Snapshotter {
     inbox: Arc<Inbox<Order>>,
+    work: Arc<Work>,
     /// What it has counted.
     pub stats: Arc<SnapshotStats>,
     thread: Option<JoinHandle<()>>,
@@ -57,7 +66,9 @@ impl Snapshotter {
         let inbox: Arc<Inbox<Order>> = Arc::new(Inbox::default());
         let stats = Arc::new(SnapshotStats::default());
         stats.last_zxid.store(-1, Ordering::Relaxed);
+        let work = Arc::new(Work::default());
         let (orders, counted) = (Arc::clone(&inbox), Arc::clone(&stats));
+        let doing = Arc::clone(&work);
         let thread = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
             let mut taken = Vec::new();
             loop {
@@ -66,8 +77,9 @@ impl Snapshotter {
                     let Order::Write(cursor) = order else { return };
                     let start = std::time::Instant::now();
                     let zxid = cursor.zxid();
-                    match write(&disk, &config, &state, cursor) {
-                        Ok(()) => {
+                    match write(&disk, &config, &state, cursor, &doing.cancelled) {
+                        Ok(false) => tracing::info!("snapshot {zxid} was given up"),
+                        Ok(true) => {
                             counted.count.fetch_add(1, Ordering::Relaxed);
                             let ms = start.elapsed().as_millis() as u64;
                             counted.last_ms.store(ms, Ordering::Relaxed);
@@ -77,16 +89,28 @@ impl Snapshotter {
                         // The log still has everything: the server goes on without this snapshot.
                         Err(error) => tracing::error!("snapshot {zxid} was not written: {error}"),
                     }
+                    *doing.ordered.lock() -= 1;
+                    doing.idle.notify_all();
                     done();
                 }
             }
         })?;
-        Ok(Snapshotter { inbox, stats, thread: Some(thread) })
+        Ok(Snapshotter { inbox, work, stats, thread: Some(thread) })
     }
 
     /// Writes the snapshot that `cursor` has begun, in the background.
     pub fn write(&self, cursor: SnapshotCursor) {
+        *self.work.ordered.lock() += 1;
         self.inbox.send(Order::Write(cursor));
+    }
+
+    /// Gives up the snapshot under way and waits for that: what it would hold is about to be
+    /// removed from the disk, and it must not bring it back.
+    pub fn cancel(&self) {
+        self.work.cancelled.store(true, Ordering::Relaxed);
+        let mut ordered = self.work.ordered.lock();
+        self.work.idle.wait_while(&mut ordered, |ordered| *ordered > 0);
+        self.work.cancelled.store(false, Ordering::Relaxed);
     }
 
     /// Ends the thread after the snapshot under way.
@@ -105,8 +129,9 @@ fn write(
     config: &Config,
     state: &RwLock<StateMachine>,
     mut cursor: SnapshotCursor,
-) -> Result<(), Error> {
-    let result = walk(disk, config, state, &mut cursor);
+    cancelled: &AtomicBool,
+) -> Result<bool, Error> {
+    let result = walk(disk, config, state, &mut cursor, cancelled);
     state.write().end_snapshot();
     result
 }
@@ -116,7 +141,8 @@ fn walk(
     config: &Config,
     state: &RwLock<StateMachine>,
     cursor: &mut SnapshotCursor,
-) -> Result<(), Error> {
+    cancelled: &AtomicBool,
+) -> Result<bool, Error> {
     let mut writer = SnapshotWriter::create(
         Arc::clone(disk),
         &load::dirs(config).snapshots,
@@ -127,6 +153,10 @@ fn walk(
     let mut out = BytesMut::new();
     let mut done = false;
     while !done {
+        if cancelled.load(Ordering::Relaxed) {
+            writer.abandon()?;
+            return Ok(false);
+        }
         out.clear();
         done = state.read().snapshot_next(cursor, BURST_NODES, &mut out);
         if let Err(error) = writer.nodes(&out) {
@@ -136,5 +166,5 @@ fn walk(
     }
     let sections = load::sections(config, cursor.tail().digest, cursor.zxid());
     writer.finish(&sections)?;
-    Ok(())
+    Ok(true)
 }

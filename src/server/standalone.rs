@@ -29,7 +29,7 @@ use super::client::Clients;
 use super::clock::Clock;
 use super::committer::{Committer, CommitterOptions};
 use super::inbox::Inbox;
-use super::node::{Event, Node, Shared};
+use super::node::{Event, Node, Shared, View};
 use super::report::Reporter;
 use super::snapshotter::Snapshotter;
 use super::{StartError, load, secret};
@@ -159,6 +159,7 @@ impl Standalone {
         let replica = Replica::standalone(options, &state, clock.now());
         let limits = limits(&config);
         let shared = Arc::new(Shared {
+            view: RwLock::new(View::standalone()),
             state: Arc::new(RwLock::new(state)),
             watches: WatchTable::new(),
             lines: DashMap::with_hasher(crate::types::hasher()),

@@ -10,9 +10,11 @@ use std::thread::JoinHandle;
 
 use bytes::BytesMut;
 
+use crate::server::clock::{Clock, Spread};
 use crate::state::{self, StateLoader, StateMachine};
 use crate::storage::disk::DiskRef;
 use crate::storage::snapshot::{Compression, Sections, SnapshotWriter};
+use crate::storage::trigger::SnapTrigger;
 use crate::storage::{self, Dirs, RecoveryOptions, Replay, TxnLog, epoch, names, recover};
 use crate::types::{Instant, Map, Zxid, map};
 use crate::zab::{DiskOp, EncodedTxn, ImageId, LogRead, OpId, Persisted, ReadId};
@@ -34,8 +36,6 @@ pub enum Job {
     Image(ImageId, Box<StateLoader>),
     /// Rebuild the state through this zxid.
     Load(Zxid),
-    /// Close the log file: a snapshot begins here.
-    Roll,
     /// Nothing more comes: finish, and end.
     Stop,
 }
@@ -50,6 +50,8 @@ pub enum Report {
     Read(ReadId, Option<LogRead>),
     /// So many transactions of so many bytes became durable in one sync of so long.
     Synced(storage::Committed),
+    /// Enough was logged for a snapshot, and the log was rolled.
+    SnapshotDue,
     /// The process must end.
     Failed(storage::Error),
 }
@@ -71,6 +73,10 @@ pub struct Options {
     pub last_processed: bool,
     /// `zookeeper.snapshotSizeFactor`; negative for never.
     pub snapshot_size_factor: f64,
+    /// `zookeeper.snapCount`.
+    pub snap_count: u64,
+    /// `zookeeper.snapSizeLimitInKb`, in bytes.
+    pub snap_bytes: Option<u64>,
 }
 
 /// The log thread, as its owner sees it.
@@ -89,7 +95,11 @@ impl DiskThread {
         report: impl Fn(Report) + Send + 'static,
     ) -> std::io::Result<DiskThread> {
         let (jobs, inbox) = channel();
+        let mut spread = Spread::new(&Clock::start());
+        let (count, bytes) = (options.snap_count, options.snap_bytes);
         let worker = Worker {
+            trigger: SnapTrigger::new(count, bytes, spread.next()),
+            spread,
             options,
             log,
             inbox,
@@ -133,6 +143,8 @@ struct Worker {
     installed: Option<(Zxid, Box<StateMachine>)>,
     /// The newest append that is not reported.
     newest: Option<OpId>,
+    trigger: SnapTrigger,
+    spread: Spread,
 }
 
 impl Worker {
@@ -170,12 +182,17 @@ impl Worker {
     /// Makes the batch durable, then says so.
     fn commit(&mut self) -> storage::Result<()> {
         let clock = &self.clock;
-        if let Some(done) = self.log.commit(&mut || clock())? {
-            (self.report)(Report::Synced(done));
-        }
+        let done = self.log.commit(&mut || clock())?;
         if let Some(op) = self.newest.take() {
             (self.report)(Report::Persisted(Persisted::Through(op)));
         }
+        let Some(done) = done else { return Ok(()) };
+        if self.trigger.add(done.txns, done.bytes) {
+            self.trigger.reset(self.spread.next());
+            self.log.roll()?;
+            (self.report)(Report::SnapshotDue);
+        }
+        (self.report)(Report::Synced(done));
         Ok(())
     }
 
@@ -193,7 +210,6 @@ impl Worker {
         match job {
             Job::Op(op, what) => self.op(op, what),
             Job::Load(through) => self.load(through),
-            Job::Roll => self.log.roll(),
             Job::Image(..) | Job::Stop => Ok(()),
         }
     }

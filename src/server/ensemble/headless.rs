@@ -1,7 +1,7 @@
 //! A member without clients, for tests: votes, follows, logs, applies.
 
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant as Clock};
 
 use parking_lot::RwLock;
@@ -45,6 +45,8 @@ pub fn run(config: &crate::config::Config, lifetime: Duration) {
         compression: Compression::Plain,
         last_processed: true,
         snapshot_size_factor: 0.33,
+        snap_count: 100_000,
+        snap_bytes: None,
     };
     let found = start::start(&options, LogOptions::default(), 500).expect("start");
     println!("started at {:?}: {:?}", found.disk.last, found.notes);
@@ -96,7 +98,7 @@ pub fn run(config: &crate::config::Config, lifetime: Duration) {
                 }
                 Handled::Failed(error) => panic!("{error}"),
                 Handled::CannotListen(reason) => panic!("{reason}"),
-                Handled::Done | Handled::Synced(_) => {}
+                Handled::Done | Handled::Synced(_) | Handled::SnapshotDue => {}
             },
             Err(_) => {
                 if peer.poll_timeout().is_some_and(|at| at <= now()) {

@@ -34,6 +34,8 @@ pub enum Handled {
     Loaded(Box<StateMachine>),
     /// So many transactions were synced.
     Synced(crate::storage::Committed),
+    /// Enough was logged for a snapshot.
+    SnapshotDue,
     /// This server's learner port can't be opened: it can't lead.
     CannotListen(String),
     /// The disk failed: end the process.
@@ -82,9 +84,10 @@ impl Shell {
         );
         let reporting = Arc::clone(&deliver);
         let report = move |report| reporting(Event::Disk(report));
-        let disk = DiskThread::start(disk_options.clone(), log, clock, report).map_err(|source| {
-            BindError { address: "log thread".to_owned(), attempts: 1, source }
-        })?;
+        let disk =
+            DiskThread::start(disk_options.clone(), log, clock, report).map_err(|source| {
+                BindError { address: "log thread".to_owned(), attempts: 1, source }
+            })?;
         Ok(Shell {
             election,
             inbox,
@@ -109,6 +112,7 @@ impl Shell {
                 Report::Loaded(state) => return Handled::Loaded(state),
                 Report::Read(read, found) => peer.handle_log_read(now, read, found),
                 Report::Synced(committed) => return Handled::Synced(committed),
+                Report::SnapshotDue => return Handled::SnapshotDue,
                 Report::Failed(error) => return Handled::Failed(error),
             },
         }
@@ -192,11 +196,6 @@ impl Shell {
     /// Queues the stream of a snapshot behind its SNAP packet.
     pub fn send_snapshot(&self, link: LinkId, source: Box<dyn SnapshotSource>) {
         self.links.send_snapshot(link, source);
-    }
-
-    /// Begins a new log file, as a snapshot begins.
-    pub fn roll_log(&self) {
-        self.disk.submit(Job::Roll);
     }
 
     /// Closes the ports and finishes what the disk was asked for.

@@ -19,6 +19,8 @@ pub struct Started {
     pub log: TxnLog,
     /// The directory was empty: `snapshot.0` should be written.
     pub fresh: bool,
+    /// Transactions replayed from the log.
+    pub replayed: u64,
     /// What was passed over, cut or removed; for the log.
     pub notes: Vec<String>,
 }
@@ -74,5 +76,5 @@ pub fn start(
     if end.last == Zxid::ZERO {
         state.set_last_zxid(Zxid::ZERO);
     }
-    Ok(Started { state, disk, log, fresh, notes })
+    Ok(Started { state, disk, log, fresh, replayed: end.replayed, notes })
 }

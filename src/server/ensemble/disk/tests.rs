@@ -49,6 +49,8 @@ impl Member {
             compression: Compression::Plain,
             last_processed: true,
             snapshot_size_factor: 0.33,
+            snap_count: 6,
+            snap_bytes: None,
         };
         let log_options = LogOptions { prealloc_bytes: 4096, ..LogOptions::default() };
         let found = start::start(&options, log_options, 3).expect("start");
@@ -89,7 +91,7 @@ impl Member {
     fn report(&self) -> Report {
         loop {
             match self.reports.recv().expect("a report") {
-                Report::Synced(_) => {}
+                Report::Synced(_) | Report::SnapshotDue => {}
                 Report::Failed(error) => panic!("{error}"),
                 report => return report,
             }
@@ -209,7 +211,6 @@ fn the_log_is_read_for_learners_only_where_it_has_no_gap() {
     let disk = SimDisk::new(1).shared();
     let mut member = Member::start(disk.clone());
     member.append((1..=3).map(|n| E1 + n));
-    member.thread.submit(Job::Roll);
     member.append([E1 + 4, E2 + 1, E2 + 2]);
     assert_eq!(member.read(E1 + 2, E2 + 1), Some((E1 + 2, vec![E1 + 3, E1 + 4, E2 + 1])));
     // Not in the history: the one before is named.

@@ -1,0 +1,202 @@
+//! A member of an ensemble: the parts put together, started and stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use parking_lot::RwLock;
+
+use super::node::{Cell, Node};
+use super::setup::Setup;
+use super::shell::Shell;
+use super::{disk, start};
+use crate::auth::Auth;
+use crate::config::Config;
+use crate::ops::stats::Mode;
+use crate::replica::conn::Rules;
+use crate::replica::ensemble::Member;
+use crate::replica::password::Passwords;
+use crate::replica::session::Sessions;
+use crate::server::client::Clients;
+use crate::server::clock::Clock;
+use crate::server::inbox::Inbox;
+use crate::server::node::{Event, Shared, View};
+use crate::server::report::Reporter;
+use crate::server::snapshotter::Snapshotter;
+use crate::server::standalone::{bind, limits, replica_options};
+use crate::server::{StartError, load};
+use crate::state::watch::WatchTable;
+use crate::storage::disk::DiskRef;
+use crate::storage::{LogOptions, RealDisk, RecoveryOptions};
+use crate::types::Zxid;
+
+/// A running member.
+pub struct EnsembleMember {
+    /// Where clients connect.
+    pub client: SocketAddr,
+    inbox: Arc<Inbox<Event>>,
+    node: Option<JoinHandle<()>>,
+    accept: tokio::task::JoinHandle<()>,
+}
+
+fn disk_options(config: &Config, disk: &DiskRef) -> disk::Options {
+    disk::Options {
+        disk: Arc::clone(disk),
+        dirs: load::dirs(config),
+        state: load::state_options(config),
+        recovery: RecoveryOptions {
+            trust_empty: config.storage.trust_empty_snapshot,
+            db_autocreate: config.storage.autocreate_db,
+            datadir_autocreate: config.storage.autocreate_dirs,
+            read_only: false,
+        },
+        compression: load::compression(config),
+        last_processed: config.storage.serialize_last_zxid,
+        snapshot_size_factor: config.storage.snapshot_size_factor,
+        snap_count: config.storage.snap_count.into(),
+        snap_bytes: config.storage.snap_size_limit_bytes,
+    }
+}
+
+/// Apache's algorithm, which every member knows, unless all members have been given a secret.
+fn passwords(config: &Config) -> Result<Passwords, StartError> {
+    match &config.sessions.secret_file {
+        None => Ok(Passwords::Apache),
+        Some(path) => {
+            let secret = std::fs::read(path).map_err(StartError::Secret)?;
+            let trimmed = secret.trim_ascii();
+            if trimmed.len() < 16 {
+                let what = format!("{} holds fewer than 16 bytes", path.display());
+                return Err(StartError::Secret(std::io::Error::other(what)));
+            }
+            Ok(Passwords::Secret { secret: trimmed.to_vec(), taken_over: Default::default() })
+        }
+    }
+}
+
+impl EnsembleMember {
+    /// Recovers the state from disk, opens the ports, and looks for a leader.
+    ///
+    /// # Errors
+    /// Every reason not to start.
+    pub async fn start(config: Arc<Config>) -> Result<EnsembleMember, StartError> {
+        let disk: DiskRef = RealDisk::shared();
+        let clock = Clock::start();
+        let mut setup = Setup::new(&config)?;
+        let endpoint = config.listen.client.clone().ok_or(StartError::NoClientPort)?;
+        // Bound before anything else is touched: a second server on one directory stops here.
+        let listener = bind(&endpoint, config.listen.backlog)
+            .await
+            .map_err(|source| StartError::Bind { endpoint: endpoint.to_string(), source })?;
+        let client = listener.local_addr().map_err(StartError::System)?;
+        let disk_options = disk_options(&config, &disk);
+        let started = {
+            let (config, options) = (Arc::clone(&config), disk_options.clone());
+            let recent = setup.peer.commit_log_count;
+            let work = move || -> Result<start::Started, StartError> {
+                let log_options = LogOptions {
+                    prealloc_bytes: config.storage.preallocate_bytes,
+                    size_limit_bytes: config.storage.log_size_limit_bytes,
+                    force_sync: config.storage.force_sync,
+                };
+                let mut started = start::start(&options, log_options, recent)?;
+                if started.fresh {
+                    load::write_snapshot(&options.disk, &config, &mut started.state)?;
+                }
+                Ok(started)
+            };
+            tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|e| StartError::System(std::io::Error::other(e)))??
+        };
+        for note in &started.notes {
+            tracing::warn!("{note}");
+        }
+        let start::Started { mut state, disk: disk_state, log, replayed, .. } = started;
+        let me = setup.peer.id;
+        let text = setup.peer.membership.text.to_vec();
+        let version = Zxid(setup.peer.membership.version);
+        let now = clock.now();
+        state.init_config(&text, version, now.wall, &mut Vec::new());
+        let first_id = Sessions::first_id(me.0, now.wall.0);
+        let options = replica_options(&config, passwords(&config)?, first_id);
+        let auth = Auth::new(options.auth.clone());
+        setup.peer.tick = Duration::from_millis(config.timing.tick_time_ms.into());
+        let member = Member::new(options, setup.peer.clone(), disk_state, &state, now)?;
+        let limits = limits(&config);
+        let state = Arc::new(RwLock::new(state));
+        let shared = Arc::new(Shared {
+            view: RwLock::new(View {
+                serving: false,
+                mode: Mode::Follower,
+                peer_state: Some("leader election".to_owned()),
+                quorum: None,
+                leader: None,
+            }),
+            state: Arc::clone(&state),
+            watches: WatchTable::new(),
+            lines: DashMap::with_hasher(crate::types::hasher()),
+            auth: auth.clone(),
+            clock,
+            out_max: limits.output_bytes_max,
+        });
+        let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
+        let done = Arc::clone(&inbox);
+        let snapshotter = Snapshotter::start(
+            Arc::clone(&disk),
+            Arc::clone(&config),
+            Arc::clone(&state),
+            move || done.send(Event::SnapshotDone),
+        )
+        .map_err(StartError::System)?;
+        let delivering = Arc::clone(&inbox);
+        let shell = Shell::start(
+            &setup,
+            disk_options,
+            log,
+            move || clock.mono(),
+            move |event| delivering.send(Event::Quorum(event)),
+        )
+        .await?;
+        let node = Node {
+            shared: Arc::clone(&shared),
+            inbox: Arc::clone(&inbox),
+            member,
+            shell,
+            snapshotter,
+            cell: Arc::new(Cell::new(state)),
+            snapshot_due: replayed > u64::from(config.storage.snap_count) / 2,
+            config: (text, version),
+            leader_serves: config.quorum.leader_serves,
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let node = node.start().map_err(StartError::System)?;
+        let clients = Arc::new(Clients {
+            shared,
+            inbox: Arc::clone(&inbox),
+            rules: Rules { limits, auth, standalone: false },
+            per_address_max: config.listen.max_client_cnxns as usize,
+            connections_max: config.listen.max_cnxns as usize,
+            sessionless: Duration::from_millis(config.listen.sessionless_timeout_ms.max(1)),
+            reporter: Reporter::new(config, disk, client.port(), clock.mono().as_millis()),
+            addresses: DashMap::with_hasher(crate::types::hasher()),
+            next_id: AtomicU64::new(1),
+        });
+        let accept = tokio::spawn(clients.accept(listener));
+        Ok(EnsembleMember { client, inbox, node: Some(node), accept })
+    }
+
+    /// Leaves the ensemble; what was acknowledged is durable already.
+    pub fn stop(&mut self) {
+        self.accept.abort();
+        self.inbox.send(Event::Stop);
+        if let Some(node) = self.node.take()
+            && node.join().is_err()
+        {
+            tracing::error!("the node thread panicked");
+        }
+    }
+}
