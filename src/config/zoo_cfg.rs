@@ -325,7 +325,9 @@ impl Draft {
             );
             return;
         }
-        let changed = !value.eq_ignore_ascii_case(row.default);
+        // What is switched off needs nothing built.
+        let off = row.kind == table::Kind::Bool && value.eq_ignore_ascii_case("false");
+        let changed = !off && !value.eq_ignore_ascii_case(row.default);
         self.warnings.retain(|w| {
             w.key.as_deref() != Some(key)
                 || w.severity != Severity::Note

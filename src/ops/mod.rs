@@ -8,6 +8,7 @@
 //! Reads a [`stats::Stats`] value and the [`metrics::Metrics`] registry, changes nothing. Must not
 //! know: the tree, sessions or Zab; the shell turns them into plain lists.
 
+pub mod admin;
 pub mod environment;
 pub mod format;
 pub mod four_letter;

@@ -204,6 +204,15 @@ fn keys_without_effect_are_told_once_with_the_reason() {
 }
 
 #[test]
+fn what_is_not_built_yet_is_told_only_when_it_is_wanted() {
+    let text = "admin.enableServer=false\nsslQuorum=false\nfips-mode=true\nadmin.serverPort=8080\n";
+    assert_eq!(load(&format!("{SMALL}{text}")).warnings, []);
+    let loaded = load(&format!("{SMALL}secureClientPort=2281\n"));
+    assert_eq!(loaded.warnings[0].what, "secureClientPort has no effect yet");
+    assert_eq!(loaded.warnings[0].severity, Severity::Warning);
+}
+
+#[test]
 fn a_file_line_overwrites_a_property_and_set_overwrites_both() {
     let text = format!("{SMALL}snapCount=10\n");
     let define = [("zookeeper.snapCount", "20"), ("zookeeper.preAllocSize", "1")];
