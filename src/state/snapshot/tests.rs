@@ -4,7 +4,7 @@ use crate::state::{Options, StateMachine};
 
 #[test]
 fn a_snapshot_is_the_state_at_its_beginning_whatever_happens_meanwhile() {
-    for seed in 0..60 {
+    for seed in 0..30 {
         let mut history = History::new(seed + 1000);
         history.nodes_max = 40 + seed as usize;
         let mut state = StateMachine::new(Options::default());
@@ -48,4 +48,47 @@ fn a_snapshot_is_the_state_at_its_beginning_whatever_happens_meanwhile() {
             done += 1;
         }
     }
+}
+
+#[test]
+fn any_number_of_snapshots_given_up_leave_the_next_one_exact() {
+    let mut history = History::new(5);
+    let mut state = StateMachine::new(Options::default());
+    let mut changes = Vec::new();
+    for n in 0..700 {
+        state.apply(&history.next(), &mut changes);
+        let mut cursor = state.begin_snapshot().expect("none under way");
+        if n % 100 == 99 {
+            state.end_snapshot();
+            assert_eq!(Image::of(&mut state).dump(), history.model.nodes, "{n}");
+            continue;
+        }
+        state.snapshot_next(&mut cursor, n % 7, &mut BytesMut::new());
+        state.end_snapshot();
+    }
+}
+
+#[test]
+fn a_snapshot_under_way_costs_nothing_once_it_has_ended() {
+    let mut history = History::new(6);
+    history.nodes_max = 300;
+    let mut state = StateMachine::new(Options::default());
+    let mut changes = Vec::new();
+    for _ in 0..2000 {
+        state.apply(&history.next(), &mut changes);
+    }
+    let mut cursor = state.begin_snapshot().expect("none under way");
+    for _ in 0..1000 {
+        state.apply(&history.next(), &mut changes);
+    }
+    let (kept, dead) = (|s: &StateMachine| s.tree.capture.as_ref().map(|c| c.kept.lock().len()), 0);
+    assert!(kept(&state) > Some(10) && state.tree.trash.len() > dead);
+    while !state.snapshot_next(&mut cursor, 1, &mut BytesMut::new()) {}
+    assert_eq!(kept(&state), Some(0), "the walk has taken everything");
+    state.end_snapshot();
+    for _ in 0..100 {
+        state.apply(&history.next(), &mut changes);
+    }
+    assert_eq!(state.tree.trash.len(), 0);
+    check(&state);
 }

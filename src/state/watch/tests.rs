@@ -217,3 +217,31 @@ fn lists_of_connections_do_not_grow_with_watches_that_fired() {
     let paths = table.conn_shard(ConnId(1)).lock().take(ConnId(1)).expect("known");
     assert!(paths.len() <= 20, "{}", paths.len());
 }
+
+#[test]
+fn connections_may_come_and_go_at_the_same_time() {
+    let table = WatchTable::new();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let table = &table;
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let conn = ConnId(thread * 1000 + round);
+                    for n in 0..50 {
+                        table.add(conn, &format!("/{}", n % 30), WatchKind::Data);
+                        table.add(conn, &format!("/{}", n % 20), WatchKind::Persistent);
+                    }
+                    if round % 2 == 0 {
+                        table.remove_conn(conn);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(table.watch_count(), 400 * (30 + 20));
+    assert_eq!(fire(&table, DataChanged, "/1").len(), 400);
+    for conn in 0..4000 {
+        table.remove_conn(ConnId(conn));
+    }
+    assert_eq!((table.watch_count(), table.summary()), (0, WatchSummary::default()));
+}
