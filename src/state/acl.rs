@@ -37,6 +37,12 @@ struct Entry {
     uses: u32,
 }
 
+/// Whether it is the one list that most nodes have; found without hashing it.
+fn is_open(list: &[Acl]) -> bool {
+    let [acl] = list else { return false };
+    acl.perms == Perms::ALL && acl.id.scheme() == "world" && acl.id.id() == "anyone"
+}
+
 /// All lists in use.
 #[derive(Debug)]
 pub(super) struct AclTable {
@@ -50,15 +56,16 @@ impl AclTable {
     pub fn new() -> AclTable {
         let open: Arc<[Acl]> = open_acl().into();
         let nobody = [Acl { perms: Perms(0), id: Id { scheme: None, id: None } }];
-        let mut ids = map();
-        ids.insert(open.clone(), AclId::OPEN);
         let entries =
             vec![Entry { list: open, uses: 0 }, Entry { list: nobody.to_vec().into(), uses: 0 }];
-        AclTable { entries, ids, free: Vec::new() }
+        AclTable { entries, ids: map(), free: Vec::new() }
     }
 
     /// The list's id, with one more use.
     pub fn intern(&mut self, list: &[Acl]) -> AclId {
+        if is_open(list) {
+            return AclId::OPEN;
+        }
         if let Some(&id) = self.ids.get(list) {
             self.add_use(id);
             return id;

@@ -14,22 +14,19 @@ pub(super) trait Slot {
     fn vacate(&mut self, link: u32);
 }
 
-const CHUNK_BITS: u32 = 10;
-const CHUNK: usize = 1 << CHUNK_BITS;
-
-/// See the module.
+/// See the module. A chunk has `1 << BITS` slots.
 #[derive(Debug)]
-pub(super) struct Arena<T> {
-    chunks: Vec<Box<[T; CHUNK]>>,
+pub(super) struct Arena<T, const BITS: u32> {
+    chunks: Vec<Box<[T]>>,
     /// Slots ever used; those at and after it are untouched.
     used: u32,
     /// Head of the list of vacated slots.
     free: u32,
 }
 
-impl<T: Slot> Arena<T> {
+impl<T: Slot, const BITS: u32> Arena<T, BITS> {
     /// An empty one.
-    pub fn new() -> Arena<T> {
+    pub fn new() -> Self {
         Arena { chunks: Vec::new(), used: 0, free: NONE }
     }
 
@@ -46,12 +43,8 @@ impl<T: Slot> Arena<T> {
         }
         let id = self.used;
         assert!(id < NONE, "arena is full");
-        if id as usize == self.chunks.len() * CHUNK {
-            let chunk: Box<[T]> = (0..CHUNK).map(|_| T::vacant()).collect();
-            match chunk.try_into() {
-                Ok(chunk) => self.chunks.push(chunk),
-                Err(_) => unreachable!("collected exactly one chunk"),
-            }
+        if id as usize == self.chunks.len() << BITS {
+            self.chunks.push((0..1 << BITS).map(|_| T::vacant()).collect());
         }
         self.used += 1;
         self[id] = value;
@@ -71,17 +64,17 @@ impl<T: Slot> Arena<T> {
     }
 }
 
-impl<T> std::ops::Index<u32> for Arena<T> {
+impl<T, const BITS: u32> std::ops::Index<u32> for Arena<T, BITS> {
     type Output = T;
     #[inline]
     fn index(&self, id: u32) -> &T {
-        &self.chunks[(id >> CHUNK_BITS) as usize][id as usize & (CHUNK - 1)]
+        &self.chunks[(id >> BITS) as usize][id as usize & ((1 << BITS) - 1)]
     }
 }
 
-impl<T> std::ops::IndexMut<u32> for Arena<T> {
+impl<T, const BITS: u32> std::ops::IndexMut<u32> for Arena<T, BITS> {
     #[inline]
     fn index_mut(&mut self, id: u32) -> &mut T {
-        &mut self.chunks[(id >> CHUNK_BITS) as usize][id as usize & (CHUNK - 1)]
+        &mut self.chunks[(id >> BITS) as usize][id as usize & ((1 << BITS) - 1)]
     }
 }

@@ -27,14 +27,8 @@ pub fn is_exempt(path: &str) -> bool {
 
 /// The CRC of path and data, from which [`with_stat`] makes the digest. Not for exempt paths.
 pub fn prefix(path: &str, data: Option<&[u8]>) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    if path != "/" {
-        crc.update(path.as_bytes());
-    }
-    if let Some(data) = data {
-        crc.update(data);
-    }
-    crc.finalize()
+    let path = if path == "/" { "" } else { path };
+    crc32(crc32(0, path.as_bytes()), data.unwrap_or_default())
 }
 
 /// The digest that a prefix and a stat make.
@@ -49,9 +43,66 @@ pub fn with_stat(prefix: u32, stat: &StatPersisted) -> u32 {
     BigEndian::write_i32(&mut b[44..], stat.cversion);
     BigEndian::write_i32(&mut b[48..], stat.aversion);
     BigEndian::write_i64(&mut b[52..], stat.ephemeral_owner);
-    let mut crc = crc32fast::Hasher::new_with_initial(prefix);
-    crc.update(&b);
-    crc.finalize()
+    crc32(prefix, &b)
+}
+
+/// From this length on the carry-less multiplication of `crc32fast` pays; below, that crate goes
+/// byte by byte, and nearly all of our input is below.
+const LONG: usize = 128;
+
+/// Continues a CRC-32 (zlib's polynomial).
+fn crc32(crc: u32, bytes: &[u8]) -> u32 {
+    if bytes.len() >= LONG {
+        let mut long = crc32fast::Hasher::new_with_initial(crc);
+        long.update(bytes);
+        return long.finalize();
+    }
+    let mut crc = !crc;
+    let mut eights = bytes.chunks_exact(8);
+    for b in &mut eights {
+        let low = crc ^ u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+        let t = |n: usize, index: u32| TABLES[n][(index & 0xff) as usize];
+        crc = t(7, low)
+            ^ t(6, low >> 8)
+            ^ t(5, low >> 16)
+            ^ t(4, low >> 24)
+            ^ t(3, b[4].into())
+            ^ t(2, b[5].into())
+            ^ t(1, b[6].into())
+            ^ t(0, b[7].into());
+    }
+    for b in eights.remainder() {
+        crc = crc >> 8 ^ TABLES[0][((crc ^ u32::from(*b)) & 0xff) as usize];
+    }
+    !crc
+}
+
+/// `TABLES[n][b]`: what byte `b` adds to the CRC when `n` more bytes of the eight follow it.
+static TABLES: [[u32; 256]; 8] = tables();
+
+const fn tables() -> [[u32; 256]; 8] {
+    let mut tables = [[0; 256]; 8];
+    let mut n = 0;
+    while n < 256 {
+        let (mut crc, mut bit) = (n as u32, 0);
+        while bit < 8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+            bit += 1;
+        }
+        tables[0][n] = crc;
+        n += 1;
+    }
+    let mut at = 1;
+    while at < 8 {
+        let mut n = 0;
+        while n < 256 {
+            let before = tables[at - 1][n];
+            tables[at][n] = before >> 8 ^ tables[0][(before & 0xff) as usize];
+            n += 1;
+        }
+        at += 1;
+    }
+    tables
 }
 
 /// Digests of past transactions, what the four-letter word `hash` shows.
@@ -84,3 +135,6 @@ impl DigestLog {
         self.entries.iter().copied()
     }
 }
+
+#[cfg(test)]
+mod tests;

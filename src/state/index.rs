@@ -16,6 +16,9 @@ pub(super) struct Index {
     /// log2 of the directory's length.
     depth: u32,
     segments: Vec<Segment>,
+    /// Where a segment's slots are while it is split; kept, so that splitting frees nothing and
+    /// leaves no holes.
+    scratch: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -88,7 +91,12 @@ impl Segment {
 impl Index {
     /// An empty one.
     pub fn new() -> Index {
-        Index { directory: vec![0], depth: 0, segments: vec![Segment::new(SLOTS_MIN, 0)] }
+        Index {
+            directory: vec![0],
+            depth: 0,
+            segments: vec![Segment::new(SLOTS_MIN, 0)],
+            scratch: Vec::new(),
+        }
     }
 
     #[inline]
@@ -147,9 +155,12 @@ impl Index {
             self.depth += 1;
         }
         let old = &mut self.segments[at];
-        let full = std::mem::replace(old, Segment::new(SLOTS_SPLIT, depth + 1));
+        self.scratch.clear();
+        self.scratch.extend(old.slots.iter().filter(|slot| **slot != 0));
+        old.slots.fill(0);
+        (old.len, old.depth) = (0, depth + 1);
         let mut other = Segment::new(SLOTS_SPLIT, depth + 1);
-        for &slot in full.slots.iter().filter(|slot| **slot != 0) {
+        for &slot in &self.scratch {
             let upper = (slot >> 32) as u32 >> (31 - depth) & 1 == 1;
             if upper { other.put(slot) } else { old.put(slot) }
         }

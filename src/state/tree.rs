@@ -18,14 +18,18 @@ use super::znode::{Extra, Node};
 /// The root's number.
 pub(super) const ROOT: u32 = 0;
 
+/// log2 of the nodes in a chunk of memory: 32 KiB, of which allocators fit 15 or more into half a
+/// mebibyte.
+const CHUNK_BITS: u32 = 9;
+
 /// The hash of the root; a child's hash follows from its parent's and its name.
 const ROOT_HASH: u64 = 0;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Tree {
-    pub(super) nodes: Arena<Node>,
-    extras: Arena<Extra>,
+    pub(super) nodes: Arena<Node, CHUNK_BITS>,
+    extras: Arena<Extra, CHUNK_BITS>,
     index: Index,
     hasher: Hasher,
     digest_on: bool,

@@ -199,7 +199,8 @@ impl WatchTable {
     pub fn add(&self, conn: ConnId, path: &str, kind: WatchKind) {
         let hash = self.hash(path);
         let at = self.path_shard(hash);
-        let (slot, old, new) = self.paths[at].lock().add(hash, path, conn, kind.flags());
+        let rehash = |path: &str| self.hash(path);
+        let (slot, old, new) = self.paths[at].lock().add((hash, path), conn, kind.flags(), rehash);
         self.counts.moved(old, new);
         if old == 0 {
             let id: PathId = slot << SHARD_BITS | at as u32;
@@ -217,7 +218,7 @@ impl WatchTable {
         let hash = self.hash(path);
         let mut shard = self.paths[self.path_shard(hash)].lock();
         let Some(slot) = shard.find(hash, path) else { return false };
-        let (old, new) = shard.clear(slot, conn, which.flags());
+        let (old, new) = shard.clear(hash, slot, conn, which.flags());
         self.counts.moved(old, new);
         old != new
     }
@@ -235,8 +236,12 @@ impl WatchTable {
         let Some(ids) = self.conn_shard(conn).lock().take(conn) else { return };
         for id in ids {
             let mut shard = self.shard_of(id).lock();
-            let (old, new) = shard.clear(id >> SHARD_BITS, conn, WatcherType::Any.flags());
-            self.counts.moved(old, new);
+            let slot = id >> SHARD_BITS;
+            if shard.has(slot, conn) {
+                let hash = self.hash(shard.path(slot));
+                let (old, new) = shard.clear(hash, slot, conn, WatcherType::Any.flags());
+                self.counts.moved(old, new);
+            }
         }
     }
 
@@ -262,7 +267,7 @@ impl WatchTable {
             let mut shard = self.paths[self.path_shard(hash)].lock();
             if let Some(slot) = shard.find(hash, path) {
                 let moved = |old, new| self.counts.moved(old, new);
-                shard.fire(slot, spent, lasting, &mut told, moved);
+                shard.fire((hash, slot), (spent, lasting), &mut told, moved);
             }
         }
         let is_tree_event = kind != EventKind::ChildrenChanged;

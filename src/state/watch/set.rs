@@ -53,6 +53,8 @@ pub(super) enum Watchers {
     Few(Box<Vec<Packed>>),
     /// Any number.
     Many(Box<HashTable<Packed>>),
+    /// Nobody, in a vacant place: the next vacant one.
+    Vacant(u32),
 }
 
 impl Watchers {
@@ -61,7 +63,7 @@ impl Watchers {
     /// The flags of a connection; 0 when it does not watch.
     pub fn flags(&self, conn: ConnId) -> Flags {
         let found = match self {
-            Watchers::None => None,
+            Watchers::None | Watchers::Vacant(_) => None,
             Watchers::One(one) => Some(*one).filter(|w| w.conn() == conn),
             Watchers::Few(few) => few.iter().copied().find(|w| w.conn() == conn),
             Watchers::Many(many) => many.find(hash(conn), |w| w.conn() == conn).copied(),
@@ -73,8 +75,8 @@ impl Watchers {
     pub fn set(&mut self, conn: ConnId, flags: Flags) {
         let new = Packed::new(conn, flags);
         match self {
-            Watchers::None if flags == 0 => {}
-            Watchers::None => *self = Watchers::One(new),
+            Watchers::None | Watchers::Vacant(_) if flags == 0 => {}
+            Watchers::None | Watchers::Vacant(_) => *self = Watchers::One(new),
             Watchers::One(one) if one.conn() == conn => {
                 *self = if flags == 0 { Watchers::None } else { Watchers::One(new) };
             }
@@ -102,7 +104,7 @@ impl Watchers {
 
     fn take_out(&mut self, conn: ConnId) {
         match self {
-            Watchers::None | Watchers::One(_) => {}
+            Watchers::None | Watchers::Vacant(_) | Watchers::One(_) => {}
             Watchers::Few(few) => few.retain(|w| w.conn() != conn),
             Watchers::Many(many) => {
                 if let Ok(there) = many.find_entry(hash(conn), |w| w.conn() == conn) {
@@ -115,7 +117,7 @@ impl Watchers {
     /// Whether nobody watches.
     pub fn is_empty(&self) -> bool {
         match self {
-            Watchers::None => true,
+            Watchers::None | Watchers::Vacant(_) => true,
             Watchers::One(_) => false,
             Watchers::Few(few) => few.is_empty(),
             Watchers::Many(many) => many.is_empty(),
@@ -130,7 +132,7 @@ impl Watchers {
             flags != 0
         };
         match self {
-            Watchers::None => {}
+            Watchers::None | Watchers::Vacant(_) => {}
             Watchers::One(one) => {
                 if !keep(one) {
                     *self = Watchers::None;
@@ -145,7 +147,7 @@ impl Watchers {
     pub fn each(&self, mut each: impl FnMut(ConnId, Flags)) {
         let mut visit = |w: &Packed| each(w.conn(), w.flags());
         match self {
-            Watchers::None => {}
+            Watchers::None | Watchers::Vacant(_) => {}
             Watchers::One(one) => visit(one),
             Watchers::Few(few) => few.iter().for_each(visit),
             Watchers::Many(many) => many.iter().for_each(visit),

@@ -5,98 +5,88 @@ use smallvec::SmallVec;
 
 use crate::types::ConnId;
 
+use super::super::arena::{Arena, NONE, Slot};
 use super::PathId;
 use super::set::{Flags, Watchers};
-
-const NONE: u32 = u32::MAX;
 
 /// Watched paths, by a number that stays while the path is watched.
 #[derive(Debug)]
 pub(super) struct PathShard {
     index: HashTable<u32>,
-    entries: Vec<Entry>,
-    free: u32,
+    entries: Arena<Entry, 5>,
 }
 
 #[derive(Debug)]
 struct Entry {
     path: Box<str>,
     watchers: Watchers,
-    /// The next vacant entry when this one is vacant, otherwise part of the path's hash.
-    link: u32,
+}
+
+impl Slot for Entry {
+    fn vacant() -> Entry {
+        Entry { path: Box::default(), watchers: Watchers::Vacant(NONE) }
+    }
+    fn link(&self) -> u32 {
+        match self.watchers {
+            Watchers::Vacant(link) => link,
+            _ => NONE,
+        }
+    }
+    fn vacate(&mut self, link: u32) {
+        *self = Entry { path: Box::default(), watchers: Watchers::Vacant(link) };
+    }
 }
 
 impl Default for PathShard {
     fn default() -> PathShard {
-        PathShard { index: HashTable::new(), entries: Vec::new(), free: NONE }
+        PathShard { index: HashTable::new(), entries: Arena::new() }
     }
-}
-
-/// What of a hash is kept for the index to grow.
-fn short(hash: u64) -> u32 {
-    (hash ^ hash >> 32) as u32
-}
-
-fn spread(short: u32) -> u64 {
-    u64::from(short).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl PathShard {
     /// The number of a path.
     pub fn find(&self, hash: u64, path: &str) -> Option<u32> {
-        let is = |slot: &u32| *self.entries[*slot as usize].path == *path;
-        self.index.find(spread(short(hash)), is).copied()
+        self.index.find(hash, |slot| *self.entries[*slot].path == *path).copied()
     }
 
-    /// Adds flags of a connection: the path's number, flags before and after.
+    /// Adds flags of a connection: the path's number, flags before and after. `rehash` is how
+    /// paths are hashed.
     pub fn add(
         &mut self,
-        hash: u64,
-        path: &str,
+        (hash, path): (u64, &str),
         conn: ConnId,
         flags: Flags,
+        rehash: impl Fn(&str) -> u64,
     ) -> (u32, Flags, Flags) {
-        let slot = self.find(hash, path).unwrap_or_else(|| self.insert(hash, path));
-        let watchers = &mut self.entries[slot as usize].watchers;
+        let slot = self.find(hash, path).unwrap_or_else(|| {
+            let slot = self.entries.insert(Entry { path: path.into(), watchers: Watchers::None });
+            self.index.insert_unique(hash, slot, |slot| rehash(&self.entries[*slot].path));
+            slot
+        });
+        let watchers = &mut self.entries[slot].watchers;
         let old = watchers.flags(conn);
         watchers.set(conn, old | flags);
         (slot, old, old | flags)
     }
 
-    fn insert(&mut self, hash: u64, path: &str) -> u32 {
-        let link = short(hash);
-        let entry = Entry { path: path.into(), watchers: Watchers::None, link };
-        let slot = match self.free {
-            NONE => {
-                self.entries.push(entry);
-                self.entries.len() as u32 - 1
+    /// Frees a path that nobody watches any more.
+    fn settle(&mut self, hash: u64, slot: u32) {
+        if self.entries[slot].watchers.is_empty() {
+            if let Ok(there) = self.index.find_entry(hash, |at| *at == slot) {
+                there.remove();
             }
-            slot => {
-                self.free = std::mem::replace(&mut self.entries[slot as usize], entry).link;
-                slot
-            }
-        };
-        let rehash = |slot: &u32| spread(self.entries[*slot as usize].link);
-        self.index.insert_unique(spread(link), slot, rehash);
-        slot
+            self.entries.remove(slot);
+        }
     }
 
-    /// Frees a path that nobody watches any more.
-    fn settle(&mut self, slot: u32) {
-        let entry = &mut self.entries[slot as usize];
-        if !entry.watchers.is_empty() {
-            return;
-        }
-        if let Ok(there) = self.index.find_entry(spread(entry.link), |at| *at == slot) {
-            there.remove();
-        }
-        *entry = Entry { path: "".into(), watchers: Watchers::None, link: self.free };
-        self.free = slot;
+    /// The path with this number.
+    pub fn path(&self, slot: u32) -> &str {
+        &self.entries[slot].path
     }
 
     /// The flags of a connection at a path.
     pub fn flags(&self, slot: u32, conn: ConnId) -> Flags {
-        self.entries[slot as usize].watchers.flags(conn)
+        self.entries[slot].watchers.flags(conn)
     }
 
     /// Whether a connection watches the path with this number, if there is one.
@@ -105,13 +95,13 @@ impl PathShard {
     }
 
     /// Takes flags of a connection back: flags before and after.
-    pub fn clear(&mut self, slot: u32, conn: ConnId, flags: Flags) -> (Flags, Flags) {
-        let watchers = &mut self.entries[slot as usize].watchers;
+    pub fn clear(&mut self, hash: u64, slot: u32, conn: ConnId, flags: Flags) -> (Flags, Flags) {
+        let watchers = &mut self.entries[slot].watchers;
         let old = watchers.flags(conn);
         let new = old & !flags;
         if old != new {
             watchers.set(conn, new);
-            self.settle(slot);
+            self.settle(hash, slot);
         }
         (old, new)
     }
@@ -119,25 +109,24 @@ impl PathShard {
     /// Collects who has any of the flags; the `spent` ones are taken back.
     pub fn fire(
         &mut self,
-        slot: u32,
-        spent: Flags,
-        lasting: Flags,
+        (hash, slot): (u64, u32),
+        (spent, lasting): (Flags, Flags),
         told: &mut SmallVec<[ConnId; 16]>,
         moved: impl Fn(Flags, Flags),
     ) {
-        self.entries[slot as usize].watchers.update(|conn, old| {
+        self.entries[slot].watchers.update(|conn, old| {
             if old & (spent | lasting) != 0 {
                 told.push(conn);
             }
             moved(old, old & !spent);
             old & !spent
         });
-        self.settle(slot);
+        self.settle(hash, slot);
     }
 
     /// Collects who has a flag.
     pub fn with_flag(&self, slot: u32, flag: Flags, told: &mut SmallVec<[ConnId; 16]>) {
-        self.entries[slot as usize].watchers.each(|conn, flags| {
+        self.entries[slot].watchers.each(|conn, flags| {
             if flags & flag != 0 {
                 told.push(conn);
             }
@@ -146,7 +135,8 @@ impl PathShard {
 
     /// Visits all watches, path by path.
     pub fn each(&self, mut each: impl FnMut(&str, ConnId, Flags)) {
-        for entry in &self.entries {
+        for slot in 0..self.entries.bound() {
+            let entry = &self.entries[slot];
             entry.watchers.each(|conn, flags| each(&entry.path, conn, flags));
         }
     }
