@@ -1,29 +1,32 @@
 //! One client connection as a value: frames in, requests in order, reads answered from the state.
 //!
 //! Frames are taken in the order they arrive. Auth packets act at once, so later requests carry the
-//! new identities whatever still waits before them. Everything else queues: writes go out as soon
-//! as they are met, reads wait until every write before them is answered. So a client reads its own
-//! writes, and replies leave in the order of the requests.
+//! new identities whatever still waits before them. Writes go out as soon as they are met; a read
+//! waits until every write before it is answered. So a client reads its own writes and not its
+//! later ones, and replies leave in the order of the requests.
+//!
+//! ```text
+//!            connect request            session              closeSession, unknown operation
+//!   Fresh ------------------> Connecting ------> Open ------------------------------> Ending
+//! ```
+//!
+//! The usual read takes a short way: its frame is answered where it lies in the input, without being
+//! queued or copied. The caller holds the state for the whole run.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::limits::Limits;
-use super::prep;
-use super::reply::{write_event, write_reply};
-use super::{Connect, Request};
+use super::reads::{Asker, View, answer};
+use super::reply::write_reply;
+use super::{Connect, Request, prep};
 use crate::auth::{Auth, Refused};
-use crate::proto::frame;
 use crate::proto::jute::{Jute, Reader, Write};
-use crate::proto::multi::{self, Op};
 use crate::proto::opcode::{Class, OpCode};
-use crate::proto::records::{
-    AuthPacket, ClientInfo, ConnectRequest, PathRecord, SetWatches, SetWatches2, WatchRequest,
-};
-use crate::state::watch::{WatchKind, WatchTable, WatcherType};
-use crate::state::{StateMachine, read};
+use crate::proto::records::{AuthPacket, ConnectRequest};
 use crate::types::{Code, ConnId, Id, SessionId, Xid, Zxid};
 
 /// What the connection wants of the node thread.
@@ -52,17 +55,164 @@ struct Queued {
     opcode: OpCode,
     body: Bytes,
     ids: Arc<[Id]>,
+    /// Whether it goes to the node thread.
+    ordered: bool,
+    received_ms: u64,
+    /// It was held back because the server had too much to do.
+    throttled: bool,
+    large: Option<LargeRequest>,
+}
+
+/// The bytes of a large request in process; they count until it is dropped
+/// (`zookeeper.largeRequestMaxBytes`).
+#[derive(Debug)]
+pub struct LargeRequest {
+    bytes: usize,
+    total: Arc<AtomicUsize>,
+}
+
+impl Drop for LargeRequest {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// Why a connection ends.
 pub type Ended = &'static str;
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// The state: run again with a view of it.
+    State,
+    /// More bytes from the client.
+    Input,
+    /// Room: what was answered must be written first.
+    Room,
+    /// Answers of the node thread.
+    Answers,
+    /// A server with less to do; nobody tells, so try again after a while.
+    Relief,
+    /// Nothing: write what there is, then close.
+    End(Ended),
+}
+
+/// What all connections of a server share, and what is asked of them.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Bounds.
+    pub limits: Limits,
+    /// Schemes.
+    pub auth: Auth,
+    /// Whether this server orders writes alone: then a sync needs nobody else.
+    pub standalone: bool,
+    /// A connection must have an identity of one of these schemes; empty: need not
+    /// (`enforce.auth.schemes`, `sessionRequireClientSASLAuth`).
+    pub enforced_schemes: Vec<String>,
+    /// What is in process.
+    pub load: Load,
+}
+
+/// What is in process on the whole server.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Requests that the node thread has and that are not answered.
+    pub outstanding: AtomicUsize,
+    /// Bytes of large requests that are not processed.
+    pub large_bytes: Arc<AtomicUsize>,
+}
+
+impl Rules {
+    fn outstanding(&self) -> usize {
+        self.load.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Apache's request throttler: at its limit no connection goes on.
+    fn throttles(&self) -> bool {
+        let max = self.limits.throttle_requests_max;
+        max > 0 && self.outstanding() >= max
+    }
+
+    /// Counts a request in if it is a large one.
+    fn admit_large(&self, bytes: usize) -> Result<Option<LargeRequest>, Ended> {
+        if self.limits.large_request_bytes.is_none_or(|large| bytes <= large) {
+            return Ok(None);
+        }
+        let total = &self.load.large_bytes;
+        if total.fetch_add(bytes, Ordering::Relaxed) + bytes > self.limits.large_requests_bytes_max
+        {
+            total.fetch_sub(bytes, Ordering::Relaxed);
+            return Err("too many bytes of large requests in process");
+        }
+        Ok(Some(LargeRequest { bytes, total: Arc::clone(total) }))
+    }
+}
+
+/// One turn of a connection: what it may use, and what came of it.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Bounds and schemes.
+    pub rules: &'a Rules,
+    /// Monotonic time, ms.
+    pub now_ms: u64,
+    /// The state, while its lock is held.
+    pub view: Option<View<'a>>,
+    /// The last transaction this server has applied, when there is no view.
+    pub last_zxid: Zxid,
+    /// Bytes that wait for the client beside those in `out`.
+    pub unwritten: usize,
+    /// Takes replies, in order.
+    pub out: &'a mut BytesMut,
+    /// Takes what the node thread must do.
+    pub submit: &'a mut Vec<Submit>,
+    /// Frames taken.
+    pub frames: u64,
+    /// Requests answered.
+    pub answered: u64,
+    /// The last request taken.
+    pub last: Option<(OpCode, i32)>,
+    /// Operations refused by throttling.
+    pub throttled: u64,
+    /// Auth packets that failed.
+    pub auth_failed: u64,
+}
+
+impl<'a> Turn<'a> {
+    /// A turn in which nothing has happened yet.
+    pub fn new(
+        rules: &'a Rules,
+        now_ms: u64,
+        view: Option<View<'a>>,
+        out: &'a mut BytesMut,
+        submit: &'a mut Vec<Submit>,
+    ) -> Turn<'a> {
+        Turn {
+            rules,
+            now_ms,
+            view,
+            last_zxid: view.map_or(Zxid::ZERO, |view| view.state.last_zxid()),
+            unwritten: 0,
+            out,
+            submit,
+            frames: 0,
+            answered: 0,
+            last: None,
+            throttled: 0,
+            auth_failed: 0,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.out.len() + self.unwritten >= self.rules.limits.output_high_water_bytes
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub struct Conn {
     id: ConnId,
     /// As Java writes an address; the identity of scheme `ip`.
-    peer: String,
+    peer: Box<str>,
     phase: Phase,
     session: SessionId,
     ids: Arc<[Id]>,
@@ -72,31 +222,19 @@ pub struct Conn {
     pending: usize,
     /// The session is closing: every request is answered SESSIONEXPIRED.
     session_over: bool,
-    /// To be done once the queue is empty: close.
+    /// Close once what there is has been written.
     end: Option<Ended>,
-}
-
-/// What a connection needs of the server it belongs to.
-#[derive(Debug)]
-pub struct Rules {
-    /// Bounds.
-    pub limits: Limits,
-    /// Schemes.
-    pub auth: Auth,
-    /// Whether this server orders writes alone: then a sync needs nobody else.
-    pub standalone: bool,
 }
 
 impl Conn {
     /// A connection that has sent nothing yet, from the address `peer`.
-    pub fn new(id: ConnId, peer: String) -> Conn {
-        let ids: Arc<[Id]> = Arc::from([Id::new("ip", peer.as_str())]);
+    pub fn new(id: ConnId, peer: &str) -> Conn {
         Conn {
             id,
-            peer,
+            peer: peer.into(),
             phase: Phase::Fresh,
             session: SessionId::NONE,
-            ids,
+            ids: Arc::from([Id::new("ip", peer)]),
             queue: VecDeque::new(),
             queued_bytes: 0,
             pending: 0,
@@ -115,26 +253,37 @@ impl Conn {
         &self.ids
     }
 
+    /// Adds an identity that the connection itself gives (a certificate).
+    pub fn add_id(&mut self, id: Id) {
+        self.add_ids(vec![id]);
+    }
+
+    fn add_ids(&mut self, new: Vec<Id>) {
+        let mut ids = self.ids.to_vec();
+        for id in new {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        self.ids = ids.into();
+    }
+
     /// Requests received and not answered.
     pub fn outstanding(&self) -> usize {
         self.queue.len() + self.pending
     }
 
-    /// Requests submitted and not answered.
-    pub fn pending(&self) -> usize {
-        self.pending
-    }
-
-    /// Whether more may be read from the socket.
-    pub fn wants_input(&self, limits: &Limits) -> bool {
-        !matches!(self.phase, Phase::Connecting | Phase::Ending)
-            && self.outstanding() < limits.queued_requests_max
-            && self.queued_bytes < limits.queued_bytes_max
+    /// Whether a connect request is still to come.
+    pub fn is_fresh(&self) -> bool {
+        self.phase == Phase::Fresh
     }
 
     /// The node thread has answered `count` of our requests.
     pub fn answered(&mut self, count: usize) {
         self.pending = self.pending.saturating_sub(count);
+        if self.outstanding() == 0 && self.queue.capacity() > 64 {
+            self.queue = VecDeque::new();
+        }
     }
 
     /// The session is there.
@@ -150,44 +299,85 @@ impl Conn {
         self.session_over = true;
     }
 
-    /// Whether the connection is to be closed now, its output written.
-    pub fn ended(&self) -> Option<Ended> {
-        self.end.filter(|_| self.queue.is_empty() && self.pending == 0)
+    /// Whether the next thing to do is a read, so that the state should be locked first.
+    pub fn reads_first(&self, input: &[u8], rules: &Rules) -> bool {
+        if self.pending > 0 || self.phase != Phase::Open && self.queue.is_empty() {
+            return false;
+        }
+        match self.queue.front() {
+            Some(head) => !head.ordered || head.throttled,
+            None => input.get(8..12).is_some_and(|b| {
+                let opcode = OpCode(i32::from_be_bytes([b[0], b[1], b[2], b[3]]));
+                !goes_to_node(opcode.class(), rules) && opcode.class() != Class::Connection
+            }),
+        }
     }
 
-    /// Takes whole frames from `input`. Replies to auth packets go to `out`, a connect request to
-    /// `submit`. An error means: close at once, without a reply. `last` is the last transaction
-    /// this server has applied.
-    pub fn receive(
-        &mut self,
-        input: &mut BytesMut,
-        rules: &Rules,
-        last: impl Fn() -> Zxid,
-        out: &mut BytesMut,
-        submit: &mut Vec<Submit>,
-    ) -> Result<usize, Ended> {
-        let mut frames = 0;
-        while self.wants_input(&rules.limits) {
-            let next = frame::next_frame(input, rules.limits.frame_bytes_max);
-            let Some(frame) = next.map_err(|_| "a frame of impossible length")? else { break };
-            frames += 1;
+    /// Goes on as far as it can: takes frames off `input`, answers, submits.
+    ///
+    /// # Errors
+    /// Close at once, without writing anything more.
+    pub fn run(&mut self, input: &mut BytesMut, turn: &mut Turn) -> Result<Want, Ended> {
+        loop {
+            if let Some(why) = self.end {
+                return Ok(Want::End(why));
+            }
+            if self.phase == Phase::Open && turn.rules.throttles() {
+                self.queue.iter_mut().for_each(|queued| queued.throttled = true);
+                return Ok(Want::Relief);
+            }
+            if let Some(want) = self.run_queue(turn) {
+                return Ok(want);
+            }
+            if self.end.is_some() {
+                continue;
+            }
+            if !self.wants_input(turn.rules) {
+                return Ok(Want::Answers);
+            }
+            let Some(head) = input.get(..4) else { return Ok(Want::Input) };
+            let length = i32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+            if length <= 0 || length as usize > turn.rules.limits.frame_bytes_max {
+                return Err("a frame of impossible length");
+            }
+            let length = length as usize;
+            if input.len() < 4 + length {
+                return Ok(Want::Input);
+            }
             if self.phase == Phase::Fresh {
-                self.connect(frame, last(), submit)?;
-            } else {
-                self.request(frame, rules, out)?;
+                self.connect(&input[4..4 + length], turn)?;
+            } else if let Some(want) = self.request(&input[4..4 + length], turn)? {
+                return Ok(want);
+            }
+            turn.frames += 1;
+            input.advance(4 + length);
+        }
+    }
+
+    /// Whether another frame may be taken.
+    fn wants_input(&self, rules: &Rules) -> bool {
+        let limits = &rules.limits;
+        match self.phase {
+            Phase::Connecting | Phase::Ending => false,
+            Phase::Fresh => true,
+            Phase::Open => {
+                let crowded = rules.outstanding() > limits.global_outstanding_max;
+                self.outstanding() < limits.queued_requests_max
+                    && self.queued_bytes < limits.queued_bytes_max
+                    && !(crowded && self.pending > 0)
             }
         }
-        Ok(frames)
     }
 
-    fn connect(&mut self, frame: Bytes, last: Zxid, submit: &mut Vec<Submit>) -> Result<(), Ended> {
-        let ask = ConnectRequest::from_bytes(frame).map_err(|_| "no whole connect request")?;
-        if ask.last_zxid > last.0 {
+    fn connect(&mut self, frame: &[u8], turn: &mut Turn) -> Result<(), Ended> {
+        let ask = ConnectRequest::from_bytes(Bytes::copy_from_slice(frame))
+            .map_err(|_| "no whole connect request")?;
+        if ask.last_zxid > turn.last_zxid.0 {
             return Err("the client has seen more than this server: it must try another");
         }
         self.phase = Phase::Connecting;
         self.pending += 1;
-        submit.push(Submit::Connect(Connect {
+        turn.submit.push(Submit::Connect(Connect {
             conn: self.id,
             session: SessionId(ask.session),
             timeout_ms: ask.timeout_ms,
@@ -197,64 +387,159 @@ impl Conn {
         Ok(())
     }
 
-    fn request(&mut self, frame: Bytes, rules: &Rules, out: &mut BytesMut) -> Result<(), Ended> {
-        let mut r = Reader::new(frame);
-        let (xid, opcode) = match (r.i32(), r.i32()) {
-            (Ok(xid), Ok(opcode)) => (xid, OpCode(opcode)),
-            _ => return Err("a frame shorter than a request header"),
+    /// Takes one request: acts on it, answers it, or queues it. Some: it can't be taken yet.
+    fn request(&mut self, frame: &[u8], turn: &mut Turn) -> Result<Option<Want>, Ended> {
+        let Some((header, body)) = frame.split_first_chunk::<8>() else {
+            return Err("a frame shorter than a request header");
         };
-        let body = r.rest();
+        let [a, b, c, d, e, f, g, h] = *header;
+        let xid = i32::from_be_bytes([a, b, c, d]);
+        let opcode = OpCode(i32::from_be_bytes([e, f, g, h]));
         match opcode {
-            OpCode::AUTH => self.auth(xid, body, rules, out),
-            OpCode::SASL => self.sasl(xid, body, out),
-            _ => {
-                self.queued_bytes += body.len();
-                let ids = Arc::clone(&self.ids);
-                if opcode == OpCode::CLOSE_SESSION || opcode.class() == Class::Invalid {
-                    // Nothing behind it is looked at.
-                    self.phase = Phase::Ending;
+            OpCode::AUTH => return self.auth(xid, body, turn).map(|()| None),
+            OpCode::SASL => return self.sasl(xid, body, turn).map(|()| None),
+            _ if !self.is_authenticated(turn.rules) => {
+                let code = Code::SESSION_CLOSED_REQUIRE_SASL_AUTH;
+                write_reply(turn.out, xid, Zxid(0), code, |_| {});
+                self.finish("the client is not authenticated by an enforced scheme");
+                return Ok(None);
+            }
+            _ => {}
+        }
+        let class = opcode.class();
+        let may_be_ordered = goes_to_node(class, turn.rules);
+        if !may_be_ordered && self.queue.is_empty() && self.pending == 0 {
+            let Some(view) = turn.view else { return Ok(Some(Want::State)) };
+            if turn.is_full() {
+                return Ok(Some(Want::Room));
+            }
+            turn.last = Some((opcode, xid));
+            let _large = turn.rules.admit_large(frame.len())?;
+            let asker = Asker {
+                conn: self.id,
+                session: self.session,
+                session_over: self.session_over,
+                ids: &self.ids,
+            };
+            turn.answered += 1;
+            if let Some(why) = answer(view, &turn.rules.auth, asker, xid, opcode, body, turn.out) {
+                self.finish(why);
+            }
+            return Ok(None);
+        }
+        let large = turn.rules.admit_large(frame.len())?;
+        if opcode == OpCode::CLOSE_SESSION || class == Class::Invalid {
+            // Nothing behind it is looked at.
+            self.phase = Phase::Ending;
+        }
+        turn.last = Some((opcode, xid));
+        self.queued_bytes += body.len();
+        self.queue.push_back(Queued {
+            xid,
+            opcode,
+            body: Bytes::copy_from_slice(body),
+            ids: Arc::clone(&self.ids),
+            ordered: may_be_ordered && prep::decodes(opcode, body),
+            received_ms: turn.now_ms,
+            throttled: false,
+            large,
+        });
+        Ok(None)
+    }
+
+    fn is_authenticated(&self, rules: &Rules) -> bool {
+        rules.enforced_schemes.is_empty()
+            || self.ids.iter().any(|id| rules.enforced_schemes.iter().any(|s| s == id.scheme()))
+    }
+
+    /// Submits writes from the head of the queue and answers reads behind which no write is out.
+    /// Some: it can't go on.
+    fn run_queue(&mut self, turn: &mut Turn) -> Option<Want> {
+        while let Some(head) = self.queue.front() {
+            if !head.ordered && self.pending > 0 {
+                return None;
+            }
+            if !head.ordered || head.throttled {
+                if turn.view.is_none() {
+                    return Some(Want::State);
                 }
-                self.queue.push_back(Queued { xid, opcode, body, ids });
-                Ok(())
+                if turn.is_full() {
+                    return Some(Want::Room);
+                }
+            }
+            // The front was just looked at.
+            let queued = self.queue.pop_front()?;
+            self.queued_bytes = self.queued_bytes.saturating_sub(queued.body.len());
+            self.run_queued(queued, turn);
+            if self.end.is_some() {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn run_queued(&mut self, queued: Queued, turn: &mut Turn) {
+        let Queued { xid, opcode, body, ids, ordered, received_ms, throttled, large } = queued;
+        let patience = turn.rules.limits.throttled_op_wait_ms;
+        let exempt = [OpCode::PING, OpCode::CLOSE_SESSION].contains(&opcode);
+        if throttled && patience > 0 && !exempt && turn.now_ms - received_ms > patience {
+            // Behind a write that is out, the answer would be early: Apache does the same.
+            write_reply(turn.out, xid, turn.last_zxid, Code::THROTTLED_OP, |_| {});
+            turn.throttled += 1;
+            turn.answered += 1;
+        } else if ordered {
+            self.pending += 1;
+            let (conn, session) = (self.id, self.session);
+            let large = large.map(Arc::new);
+            turn.submit.push(Submit::Request(Request {
+                conn,
+                session,
+                xid,
+                opcode,
+                body,
+                ids,
+                large,
+            }));
+        } else if let Some(view) = turn.view {
+            let (session, session_over) = (self.session, self.session_over);
+            let asker = Asker { conn: self.id, session, session_over, ids: &ids };
+            turn.answered += 1;
+            if let Some(why) = answer(view, &turn.rules.auth, asker, xid, opcode, &body, turn.out) {
+                self.finish(why);
             }
         }
     }
 
-    fn auth(
-        &mut self,
-        xid: i32,
-        body: Bytes,
-        rules: &Rules,
-        out: &mut BytesMut,
-    ) -> Result<(), Ended> {
-        let packet = AuthPacket::from_bytes(body).map_err(|_| "an auth packet that is none")?;
-        let too_long = packet.auth.as_ref().is_some_and(|a| a.len() > rules.limits.auth_bytes_max);
-        let result = if too_long {
+    /// Takes and answers nothing more.
+    fn finish(&mut self, why: Ended) {
+        self.phase = Phase::Ending;
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.end = Some(why);
+    }
+
+    fn auth(&mut self, xid: i32, body: &[u8], turn: &mut Turn) -> Result<(), Ended> {
+        let packet = AuthPacket::from_bytes(Bytes::copy_from_slice(body))
+            .map_err(|_| "an auth packet that is none")?;
+        let limits = &turn.rules.limits;
+        let too_long = packet.auth.as_ref().is_some_and(|a| a.len() > limits.auth_bytes_max);
+        let too_many = self.ids.len() >= limits.identities_max;
+        let auth = &turn.rules.auth;
+        let result = if too_long || too_many {
             Err(Refused::Failed)
         } else {
-            rules.auth.authenticate(packet.scheme.as_deref(), packet.auth.as_deref(), &self.peer)
+            auth.authenticate(packet.scheme.as_deref(), packet.auth.as_deref(), &self.peer)
         };
         match result {
             Ok(new) => {
-                let mut ids = self.ids.to_vec();
-                for id in new {
-                    if !ids.contains(&id) {
-                        ids.push(id);
-                    }
-                }
-                if ids.len() > rules.limits.identities_max {
-                    return Err("more identities than a connection may have");
-                }
-                self.ids = ids.into();
-                write_reply(out, xid, Zxid(0), Code::OK, |_| {});
+                self.add_ids(new);
+                write_reply(turn.out, xid, Zxid(0), Code::OK, |_| {});
                 Ok(())
             }
             Err(Refused::Failed) => {
-                write_reply(out, xid, Zxid(0), Code::AUTH_FAILED, |_| {});
-                self.phase = Phase::Ending;
-                self.queue.clear();
-                self.pending = 0;
-                self.end = Some("authentication failed");
+                turn.auth_failed += 1;
+                write_reply(turn.out, xid, Zxid(0), Code::AUTH_FAILED, |_| {});
+                self.finish("authentication failed");
                 Ok(())
             }
             Err(Refused::CloseSilently) => Err("authentication for another ensemble"),
@@ -262,272 +547,25 @@ impl Conn {
     }
 
     /// No SASL is configured: Apache answers OK with a null token.
-    fn sasl(&mut self, xid: i32, body: Bytes, out: &mut BytesMut) -> Result<(), Ended> {
-        match Reader::new(body).buffer() {
+    fn sasl(&mut self, xid: i32, body: &[u8], turn: &mut Turn) -> Result<(), Ended> {
+        match Reader::new(Bytes::copy_from_slice(body)).buffer() {
             Ok(Some(_)) => {
-                write_reply(out, xid, Zxid(0), Code::OK, |out| out.i32(-1));
+                write_reply(turn.out, xid, Zxid(0), Code::OK, |out| out.i32(-1));
                 Ok(())
             }
             _ => Err("a sasl request without a token"),
         }
     }
+}
 
-    /// Moves writes at the head of the queue to `submit`; true when a read is at the head and may
-    /// be answered now: then call [`Conn::run_reads`] with the state.
-    pub fn advance(&mut self, rules: &Rules, submit: &mut Vec<Submit>) -> bool {
-        while let Some(head) = self.queue.front() {
-            let to_node = match head.opcode.class() {
-                Class::Write => prep::decodes(head.opcode, &head.body),
-                Class::Sync => !rules.standalone && prep::decodes(head.opcode, &head.body),
-                _ => false,
-            };
-            if !to_node {
-                return self.pending == 0;
-            }
-            let Some(Queued { xid, opcode, body, ids }) = self.queue.pop_front() else { break };
-            self.queued_bytes = self.queued_bytes.saturating_sub(body.len());
-            self.pending += 1;
-            let (conn, session) = (self.id, self.session);
-            submit.push(Submit::Request(Request { conn, session, xid, opcode, body, ids }));
-        }
-        false
-    }
-
-    /// Answers reads from the head of the queue, until a write is met or `out` is full. The caller
-    /// holds the state and the connection's output for the whole run. Returns how many were
-    /// answered.
-    pub fn run_reads(
-        &mut self,
-        state: &StateMachine,
-        watches: &WatchTable,
-        rules: &Rules,
-        out: &mut BytesMut,
-        mut each: impl FnMut(OpCode, i32),
-    ) -> usize {
-        let mut count = 0;
-        while out.len() < rules.limits.output_high_water_bytes {
-            let Some(head) = self.queue.front() else { break };
-            let write = match head.opcode.class() {
-                Class::Write => prep::decodes(head.opcode, &head.body),
-                Class::Sync => !rules.standalone,
-                _ => false,
-            };
-            if write {
-                break;
-            }
-            let Some(request) = self.queue.pop_front() else { break };
-            self.queued_bytes = self.queued_bytes.saturating_sub(request.body.len());
-            each(request.opcode, request.xid);
-            self.answer(state, watches, rules, request, out);
-            count += 1;
-        }
-        count
-    }
-
-    fn answer(
-        &mut self,
-        state: &StateMachine,
-        watches: &WatchTable,
-        rules: &Rules,
-        request: Queued,
-        out: &mut BytesMut,
-    ) {
-        let last = state.last_zxid();
-        let Queued { xid, opcode, body, ids } = request;
-        if opcode.class() == Class::Invalid {
-            write_reply(out, xid, Zxid(-1), Code::UNIMPLEMENTED, |_| {});
-            self.queue.clear();
-            self.end = Some("an unknown operation");
-            return;
-        }
-        if self.session_over {
-            write_reply(out, xid, last, Code::SESSION_EXPIRED, |_| {});
-            return;
-        }
-        if opcode == OpCode::PING {
-            write_reply(out, Xid::PING.0, last, Code::OK, |_| {});
-            return;
-        }
-        if matches!(opcode, OpCode::SET_WATCHES | OpCode::SET_WATCHES2) {
-            return self.set_watches(state, watches, xid, opcode, body, out);
-        }
-        let at = frame::begin(out);
-        let header = out.len();
-        out.i32(xid);
-        out.i64(last.0);
-        out.i32(0);
-        let start = out.len();
-        let read = Read {
-            state,
-            watches,
-            auth: &rules.auth,
-            conn: self.id,
-            session: self.session,
-            ids: &ids,
-        };
-        let code = match read.run(opcode, body, out) {
-            Ok(code) => code,
-            Err(code) => {
-                out.truncate(start);
-                code
-            }
-        };
-        out[header + 12..header + 16].copy_from_slice(&code.0.to_be_bytes());
-        frame::end(out, at);
-    }
-
-    fn set_watches(
-        &self,
-        state: &StateMachine,
-        watches: &WatchTable,
-        xid: i32,
-        opcode: OpCode,
-        body: Bytes,
-        out: &mut BytesMut,
-    ) {
-        let request = if opcode == OpCode::SET_WATCHES2 {
-            SetWatches2::from_bytes(body)
-        } else {
-            SetWatches::from_bytes(body).map(|r| SetWatches2 {
-                relative_zxid: r.relative_zxid,
-                data: r.data,
-                exist: r.exist,
-                child: r.child,
-                persistent: Some(Vec::new()),
-                recursive: Some(Vec::new()),
-            })
-        };
-        // A list that is null fails the whole request, as in Apache.
-        let code = match request {
-            Ok(request)
-                if request.data.is_some()
-                    && request.exist.is_some()
-                    && request.child.is_some()
-                    && request.persistent.is_some()
-                    && request.recursive.is_some() =>
-            {
-                read::set_watches(state, watches, self.id, &request, &mut |kind, path| {
-                    write_event(out, Zxid(-1), kind, path);
-                });
-                Code::OK
-            }
-            _ => Code::MARSHALLING_ERROR,
-        };
-        write_reply(out, xid, state.last_zxid(), code, |_| {});
+/// Whether requests of a class go to the node thread, if they decode.
+fn goes_to_node(class: Class, rules: &Rules) -> bool {
+    match class {
+        Class::Write => true,
+        Class::Sync => !rules.standalone,
+        Class::Read | Class::Connection | Class::Invalid => false,
     }
 }
 
-/// One read against the state.
-struct Read<'a> {
-    state: &'a StateMachine,
-    watches: &'a WatchTable,
-    auth: &'a Auth,
-    conn: ConnId,
-    session: SessionId,
-    ids: &'a [Id],
-}
-
-impl Read<'_> {
-    /// Appends the body; the code goes into the header. With Err the body is dropped.
-    fn run(&self, opcode: OpCode, body: Bytes, out: &mut BytesMut) -> Result<Code, Code> {
-        let allowed = |acl: &[crate::types::Acl], wanted| self.auth.check(acl, self.ids, wanted);
-        let bad = |_| Code::MARSHALLING_ERROR;
-        let mut r = Reader::new(body);
-        match opcode {
-            OpCode::EXISTS | OpCode::GET_DATA | OpCode::GET_CHILDREN | OpCode::GET_CHILDREN2 => {
-                // The path is borrowed from the frame; its end says where the watch bit is.
-                let length = r.clone().i32().map_err(bad)?;
-                let watch = {
-                    let mut ahead = r.clone();
-                    ahead.buffer().map_err(bad)?;
-                    ahead.bool().map_err(bad)?
-                };
-                if length < 0 {
-                    return Err(Code::MARSHALLING_ERROR);
-                }
-                let path = r.str().map_err(bad)?.ok_or(Code::MARSHALLING_ERROR)?;
-                let result = match opcode {
-                    OpCode::EXISTS => read::exists(self.state, &path, &allowed, out),
-                    OpCode::GET_DATA => read::get_data(self.state, &path, &allowed, out),
-                    OpCode::GET_CHILDREN => read::get_children(self.state, &path, &allowed, out),
-                    _ => read::get_children2(self.state, &path, &allowed, out),
-                };
-                if watch {
-                    let kind = match (opcode, &result) {
-                        (OpCode::EXISTS, Err(Code::NO_NODE)) => Some(WatchKind::Exist),
-                        (OpCode::EXISTS | OpCode::GET_DATA, Ok(())) => Some(WatchKind::Data),
-                        (_, Ok(())) => Some(WatchKind::Child),
-                        _ => None,
-                    };
-                    if let Some(kind) = kind {
-                        self.watches.add(self.conn, &path, kind);
-                    }
-                }
-                result.map(|()| Code::OK)
-            }
-            OpCode::GET_ACL => {
-                let path = r.str().map_err(bad)?.ok_or(Code::MARSHALLING_ERROR)?;
-                read::get_acl(self.state, &path, &allowed, out).map(|()| Code::OK)
-            }
-            OpCode::SYNC => {
-                let request: PathRecord = r.get().map_err(bad)?;
-                out.put(&request);
-                Ok(Code::OK)
-            }
-            OpCode::GET_EPHEMERALS => {
-                let request: PathRecord = r.get().map_err(bad)?;
-                read::get_ephemerals(self.state, self.session, request.path.as_deref(), out);
-                Ok(Code::OK)
-            }
-            OpCode::GET_ALL_CHILDREN_NUMBER => {
-                let path = r.str().map_err(bad)?.ok_or(Code::MARSHALLING_ERROR)?;
-                read::get_all_children_number(self.state, &path, &allowed, out).map(|()| Code::OK)
-            }
-            OpCode::MULTI_READ => {
-                let ops = multi::read_ops(&mut r).map_err(bad)?;
-                if ops.first().is_some_and(|op: &Op| !op.is_read()) {
-                    multi::write_end(out);
-                    return Ok(Code::MARSHALLING_ERROR);
-                }
-                Ok(read::multi_read(self.state, &ops, &allowed, out))
-            }
-            OpCode::CHECK_WATCHES | OpCode::REMOVE_WATCHES => {
-                let request: WatchRequest = r.get().map_err(bad)?;
-                let path = request.path.as_deref().ok_or(Code::MARSHALLING_ERROR)?;
-                let which = WatcherType::from_wire(request.kind).ok_or(Code::MARSHALLING_ERROR)?;
-                let found = if opcode == OpCode::CHECK_WATCHES {
-                    self.watches.contains(self.conn, path, which)
-                } else {
-                    self.watches.remove(self.conn, path, which)
-                };
-                if found { Ok(Code::OK) } else { Err(Code::NO_WATCHER) }
-            }
-            OpCode::ADD_WATCH => {
-                let request: WatchRequest = r.get().map_err(bad)?;
-                let path = request.path.as_deref().ok_or(Code::MARSHALLING_ERROR)?;
-                let kind = match request.kind {
-                    0 => WatchKind::Persistent,
-                    1 => WatchKind::Recursive,
-                    _ => return Err(Code::MARSHALLING_ERROR),
-                };
-                self.watches.add(self.conn, path, kind);
-                out.i32(0);
-                Ok(Code::OK)
-            }
-            OpCode::WHO_AM_I => {
-                let clients: Vec<ClientInfo> = self
-                    .ids
-                    .iter()
-                    .map(|id| ClientInfo {
-                        scheme: id.scheme.clone(),
-                        user: Some(self.auth.user_name(id).to_string()),
-                    })
-                    .collect();
-                out.vec(Some(&clients));
-                Ok(Code::OK)
-            }
-            // A write whose body does not decode.
-            _ => Err(Code::MARSHALLING_ERROR),
-        }
-    }
-}
+/// The xid of a ping's reply, whatever the request's was.
+pub(super) const PING_XID: i32 = Xid::PING.0;

@@ -246,7 +246,7 @@ impl Member {
         request: Request,
         out: &mut dyn Deliver,
     ) {
-        let Request { conn, session, xid, opcode, body, ids } = request;
+        let Request { conn, session, xid, opcode, body, ids, large: _large } = request;
         if self.role == Role::Idle {
             return out.close(conn, "this server is not serving requests");
         }

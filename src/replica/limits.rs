@@ -18,6 +18,17 @@ pub struct Limits {
     /// Writes in process on the whole server above which connections that have some are not read
     /// (`globalOutstandingLimit`).
     pub global_outstanding_max: usize,
+    /// Requests in process on the whole server at which no connection goes on; 0 is off
+    /// (`request_throttle_max_requests`).
+    pub throttle_requests_max: usize,
+    /// A request that throttling held back longer than this many ms is answered THROTTLEDOP; 0 is
+    /// off (`throttled_op_wait_time`).
+    pub throttled_op_wait_ms: u64,
+    /// Requests above this many bytes count as large; None is off (`largeRequestThreshold`).
+    pub large_request_bytes: Option<usize>,
+    /// Bytes of large requests in process; one too many closes its connection
+    /// (`largeRequestMaxBytes`).
+    pub large_requests_bytes_max: usize,
     /// Identities that one connection may gather by auth packets.
     pub identities_max: usize,
     /// Bytes of auth data that are hashed for one packet.
@@ -33,6 +44,10 @@ impl Default for Limits {
             output_high_water_bytes: 256 << 10,
             output_bytes_max: 64 << 20,
             global_outstanding_max: 1000,
+            throttle_requests_max: 0,
+            throttled_op_wait_ms: 0,
+            large_request_bytes: None,
+            large_requests_bytes_max: 100 << 20,
             identities_max: 1000,
             auth_bytes_max: 64 << 10,
         }

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod overlay;
 pub mod password;
 pub mod prep;
+pub mod reads;
 pub mod reaper;
 pub mod reply;
 pub mod session;
@@ -77,6 +78,8 @@ pub struct Request {
     pub body: Bytes,
     /// The connection's identities when the request was read.
     pub ids: Arc<[Id]>,
+    /// Set for a large request, which counts until it is prepared.
+    pub large: Option<Arc<conn::LargeRequest>>,
 }
 
 /// A connection's first packet, past the checks that need no session.
@@ -267,7 +270,7 @@ impl Replica {
         request: Request,
         out: &mut dyn Deliver,
     ) {
-        let Request { conn, session, xid, opcode, body, ids } = request;
+        let Request { conn, session, xid, opcode, body, ids, large: _large } = request;
         if opcode == OpCode::SYNC {
             // Alone, everything before it on this connection is applied already.
             self.scratch.clear();
@@ -332,6 +335,12 @@ impl Replica {
     /// What to do now; call until None after every `handle_*`.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// Whether sessions may expire at `now`: then touch those that were active before calling
+    /// [`Replica::handle_timeout`].
+    pub fn expires_at(&self, now: Instant) -> bool {
+        self.sessions.next_due().is_some_and(|due| due <= now)
     }
 
     /// When to call [`Replica::handle_timeout`].

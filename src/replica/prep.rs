@@ -15,7 +15,7 @@ use crate::proto::jute::{Jute, Reader};
 use crate::proto::multi::{self, Op};
 use crate::proto::opcode::OpCode;
 use crate::proto::records::{
-    CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, PathRecord, SetAclRequest,
+    CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, SetAclRequest,
     SetDataRequest,
 };
 use crate::proto::txn::{
@@ -196,6 +196,10 @@ impl Prep {
         body: &Bytes,
     ) -> TxnEntry {
         let zxid = self.next();
+        if self.overlay.is_empty() {
+            // Where the prediction was wrong (as Apache's is at the last sequence number), it ends.
+            self.digest = state.digest();
+        }
         let work = Work { state, caller, zxid, time };
         if opcode == OpCode::MULTI {
             let outcome = match multi::read_ops(&mut Reader::new(body.clone())) {
@@ -575,12 +579,66 @@ fn read_op(opcode: OpCode, body: &Bytes) -> Option<SingleOp> {
     }))
 }
 
-/// Whether a write's body decodes. One that doesn't is answered MARSHALLINGERROR where it arrived,
-/// without a transaction (Apache since 3.9.0); only a multi still takes a zxid.
-pub fn decodes(opcode: OpCode, body: &Bytes) -> bool {
-    match opcode {
-        OpCode::MULTI | OpCode::CLOSE_SESSION => true,
-        OpCode::SYNC => PathRecord::from_bytes(body.clone()).is_ok(),
-        _ => read_op(opcode, body).is_some(),
+/// Whether a write's body decodes, found without building anything. One that doesn't is answered
+/// MARSHALLINGERROR where it arrived, without a transaction (Apache since 3.9.0); only a multi still
+/// takes a zxid.
+pub fn decodes(opcode: OpCode, body: &[u8]) -> bool {
+    let mut skip = Skip(body);
+    let whole = match opcode {
+        OpCode::MULTI | OpCode::CLOSE_SESSION => Some(()),
+        OpCode::SYNC => skip.buffer(),
+        OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER => skip.create(4),
+        OpCode::CREATE_TTL => skip.create(12),
+        OpCode::DELETE => skip.buffer().and_then(|()| skip.bytes(4)),
+        OpCode::SET_DATA => skip.buffer().and_then(|()| skip.buffer()).and_then(|()| skip.bytes(4)),
+        OpCode::SET_ACL => skip.buffer().and_then(|()| skip.acl()).and_then(|()| skip.bytes(4)),
+        OpCode::RECONFIG => (0..3).try_for_each(|_| skip.buffer()).and_then(|()| skip.bytes(8)),
+        _ => None,
+    };
+    whole.is_some()
+}
+
+/// Steps over the fields of a record; None when they are not all there.
+struct Skip<'a>(&'a [u8]);
+
+impl Skip<'_> {
+    fn bytes(&mut self, n: usize) -> Option<()> {
+        self.0 = self.0.get(n..)?;
+        Some(())
+    }
+
+    fn int(&mut self) -> Option<i32> {
+        let (int, rest) = self.0.split_first_chunk::<4>()?;
+        self.0 = rest;
+        Some(i32::from_be_bytes(*int))
+    }
+
+    /// A string or a buffer.
+    fn buffer(&mut self) -> Option<()> {
+        match self.int()? {
+            -1 => Some(()),
+            length => self.bytes(usize::try_from(length).ok()?),
+        }
+    }
+
+    fn acl(&mut self) -> Option<()> {
+        match self.int()? {
+            -1 => Some(()),
+            count => (0..usize::try_from(count).ok()?).try_for_each(|_| {
+                self.bytes(4)?;
+                self.buffer()?;
+                self.buffer()
+            }),
+        }
+    }
+
+    fn create(&mut self, tail: usize) -> Option<()> {
+        self.buffer()?;
+        self.buffer()?;
+        self.acl()?;
+        self.bytes(tail)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,63 +1,103 @@
-//! The client port: one task per connection.
+//! The client port: one small task per connection.
+//!
+//! A task is a state machine polled by hand: it reads what there is, lets its
+//! [`Conn`](crate::replica::conn::Conn) run with at most one lock of the state, writes once, and
+//! sleeps. A sleeping connection holds no buffer; a thread's few buffers go from one to the next.
 
-use std::io;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use dashmap::DashMap;
-use tokio::io::AsyncReadExt;
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::auth::address_text;
+use crate::config::Config;
 use crate::ops::Word;
-use crate::replica::conn::{Conn, Rules, Submit};
-use crate::types::{ConnId, Hasher, Zxid};
+use crate::ops::metrics::Counter;
+use crate::replica::conn::{Conn, Ended, Submit, Turn, Want};
+use crate::replica::reads::View;
+use crate::types::{ConnId, Hasher, SessionId, Zxid};
 
 use super::inbox::Inbox;
-use super::line::Line;
+use super::line::{Line, LineState};
 use super::node::{Event, Shared};
 use super::report::Reporter;
+use super::throttle::ConnectThrottle;
 
-/// First size of a connection's input buffer, bytes.
-const INPUT_BYTES: usize = 4096;
-/// An empty buffer larger than this is given back.
-const KEEP_BYTES_MAX: usize = 64 << 10;
 /// Pause after a failed accept (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// How often idle connections are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Turns of one task before the others get theirs.
+const TURNS_MAX: usize = 32;
 
 /// What all client connections share.
 pub struct Clients {
-    /// State, watches, lines.
+    /// State, watches, lines, rules.
     pub shared: Arc<Shared>,
     /// The way to the node thread.
     pub inbox: Arc<Inbox<Event>>,
-    /// Bounds and schemes.
-    pub rules: Rules,
     /// Connections per address; 0 is unlimited.
-    pub per_address_max: usize,
+    per_address_max: usize,
     /// Connections in all; 0 is unlimited.
-    pub connections_max: usize,
+    connections_max: usize,
     /// How long a connection may be without a session.
-    pub sessionless: Duration,
+    sessionless: Duration,
+    keep_alive: bool,
+    /// How often connections that wait for relief try again.
+    stall: Duration,
+    throttle: Mutex<ConnectThrottle>,
     /// Answers four-letter words.
     pub reporter: Reporter,
-    /// Connections by address.
-    pub addresses: DashMap<IpAddr, usize, Hasher>,
-    /// The next connection's number.
-    pub next_id: AtomicU64,
+    addresses: DashMap<IpAddr, usize, Hasher>,
+    next_id: AtomicU64,
 }
 
 impl Clients {
+    /// With the limits of a configuration.
+    pub fn new(
+        config: &Config,
+        shared: Arc<Shared>,
+        inbox: Arc<Inbox<Event>>,
+        reporter: Reporter,
+    ) -> Clients {
+        let throttled = config.throttle.max_requests > 0;
+        let stall = Duration::from_millis(config.throttle.stall_time_ms.max(1));
+        Clients {
+            throttle: Mutex::new(ConnectThrottle::new(&config.throttle, &shared.clock)),
+            shared,
+            inbox,
+            per_address_max: config.listen.max_client_cnxns as usize,
+            connections_max: config.listen.max_cnxns as usize,
+            sessionless: Duration::from_millis(config.listen.sessionless_timeout_ms.max(1)),
+            keep_alive: config.listen.tcp_keep_alive,
+            stall: if throttled { stall.min(SWEEP) } else { SWEEP },
+            reporter,
+            addresses: DashMap::with_hasher(crate::types::hasher()),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
     /// Accepts connections for ever.
     pub async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => {
-                    let clients = Arc::clone(&self);
-                    tokio::spawn(async move { clients.serve(stream, remote).await });
+                    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+                    if self.admit(remote.ip()) {
+                        tokio::spawn(serve(Arc::clone(&self), stream, remote));
+                    } else {
+                        self.refuse(&stream, remote);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!("can't accept a connection: {error}");
@@ -87,263 +127,403 @@ impl Clients {
         });
     }
 
-    async fn serve(&self, stream: TcpStream, remote: SocketAddr) {
-        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-        if !self.admit(remote.ip()) {
-            // As Apache: a reset, so that the client need not wait.
-            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-            self.reporter.counters.rejected.fetch_add(1, Ordering::Relaxed);
+    /// As Apache: a reset, so that the client need not wait.
+    fn refuse(&self, stream: &TcpStream, remote: SocketAddr) {
+        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        let before = self.shared.metrics.get(Counter::ConnectionRejected);
+        self.shared.metrics.add(Counter::ConnectionRejected, 1);
+        // A flood of connections must not become a flood of lines (S22).
+        if before.is_power_of_two() || before == 0 {
             tracing::warn!(
-                "too many connections from {} (maxClientCnxns is {}, maxCnxns is {})",
+                "too many connections from {} (maxClientCnxns is {}, maxCnxns is {}); {} refused \
+                 so far",
                 remote.ip(),
                 self.per_address_max,
-                self.connections_max
+                self.connections_max,
+                before + 1
             );
-            return;
         }
-        let _ = stream.set_nodelay(true);
-        let id = ConnId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let now = self.shared.clock.now();
-        let line = Arc::new(Line::new(id, remote, now.wall, now.mono));
-        let conn = Conn::new(id, address_text(remote.ip()));
-        line.lock().ids = Arc::clone(conn.ids());
-        self.shared.lines.insert(id, Arc::clone(&line));
-        let mut task = Task {
-            clients: self,
-            conn,
-            line,
-            input: BytesMut::new(),
-            out: BytesMut::new(),
-            submits: Vec::new(),
-            events: Vec::new(),
-            waiting: std::collections::VecDeque::new(),
-        };
-        let why = task.run(stream).await;
-        tracing::debug!("connection {} from {remote} is closed: {why}", id.0);
-        let session = task.conn.session();
-        self.inbox.send(Event::Closed { conn: id, session });
-        self.dismiss(remote.ip());
     }
+
+    /// Closes connections that are idle: without a session in time (counted from the connection's
+    /// start, so that sending a byte now and then does not help), or silent for longer than the
+    /// session's timeout, which also catches clients that don't read.
+    pub async fn sweep(self: Arc<Self>) {
+        let mut last = self.shared.clock.mono();
+        loop {
+            tokio::time::sleep(self.stall).await;
+            let now = self.shared.clock.mono();
+            let idle_too = now.since(last) >= SWEEP;
+            if idle_too {
+                last = now;
+            }
+            for line in &self.shared.lines {
+                let mut state = line.lock();
+                let why = match state.session {
+                    _ if !idle_too => None,
+                    None if now.since(line.since) > self.sessionless => {
+                        self.shared.metrics.add(Counter::SessionlessConnectionsExpired, 1);
+                        Some("no session was asked for in time")
+                    }
+                    Some((_, timeout_ms)) => {
+                        let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
+                        let idle = now.since(line.last_active());
+                        (idle > timeout + 2 * SWEEP).then_some("silent for too long")
+                    }
+                    None => None,
+                };
+                let wake = why.is_some() || state.waits_for_relief;
+                state.kill = state.kill.or(why);
+                drop(state);
+                if wake {
+                    line.wake();
+                }
+            }
+        }
+    }
+}
+
+/// Serves one connection until it ends.
+async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr) {
+    let _ = stream.set_nodelay(true);
+    if clients.keep_alive {
+        let _ = socket2::SockRef::from(&stream).set_keepalive(true);
+    }
+    let id = ConnId(clients.next_id.fetch_add(1, Ordering::Relaxed));
+    let now = clients.shared.clock.now();
+    let line = Arc::new(Line::new(id, remote, now.wall, now.mono));
+    let conn = Conn::new(id, &address_text(remote.ip()));
+    line.lock().ids = Arc::clone(conn.ids());
+    clients.shared.lines.insert(id, Arc::clone(&line));
+    let mut task = Task {
+        clients: &clients,
+        stream,
+        conn,
+        line,
+        input: BytesMut::new(),
+        out: BytesMut::new(),
+        close: None,
+        first: true,
+        waiting: VecDeque::new(),
+    };
+    let why = std::future::poll_fn(|cx| task.poll(cx)).await;
+    tracing::debug!("connection {} from {remote} is closed: {why}", id.0);
+    let session = task.conn.session();
+    drop(task);
+    clients.shared.metrics.add(Counter::ConnectionDropCount, 1);
+    clients.inbox.send(Event::Closed { conn: id, session });
+    clients.dismiss(remote.ip());
 }
 
 struct Task<'a> {
     clients: &'a Clients,
+    stream: TcpStream,
     conn: Conn,
     line: Arc<Line>,
+    /// Received, not taken.
     input: BytesMut,
+    /// Taken from the line, not written.
     out: BytesMut,
-    submits: Vec<Submit>,
-    events: Vec<Event>,
+    /// Close once everything is written.
+    close: Option<Ended>,
+    /// Nothing has been taken yet: a four-letter word may come.
+    first: bool,
     /// When the requests that the node thread has were received, ms.
-    waiting: std::collections::VecDeque<u64>,
+    waiting: VecDeque<u64>,
 }
 
+const GONE: Ended = "the client is gone";
+
 impl Task<'_> {
-    async fn run(&mut self, mut stream: TcpStream) -> &'static str {
-        let (mut reader, writer) = stream.split();
-        let mut first = true;
-        loop {
-            let close = match self.step(&mut first) {
-                Ok(close) => close,
-                Err(why) => return why,
+    /// Does all it can; ready when the connection has ended.
+    fn poll(&mut self, cx: &mut Context) -> Poll<Ended> {
+        for _ in 0..TURNS_MAX {
+            let want = match self.turn() {
+                Ok(want) => want,
+                Err(why) => return Poll::Ready(why),
             };
-            while !self.out.is_empty() {
-                match writer.try_write(&self.out) {
-                    Ok(n) => self.out.advance(n),
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(_) => return "the client is gone",
+            match self.flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    if let Some(why) = self.close {
+                        return Poll::Ready(why);
+                    }
+                    match want {
+                        Want::Room => continue,
+                        Want::Input => match self.receive(cx) {
+                            Poll::Ready(Ok(())) => continue,
+                            Poll::Ready(Err(why)) => return Poll::Ready(why),
+                            Poll::Pending => {}
+                        },
+                        _ => {}
+                    }
                 }
+                Poll::Ready(Err(why)) => return Poll::Ready(why),
+                Poll::Pending => {}
             }
-            if self.out.is_empty() {
-                if let Some(why) = close {
-                    return why;
-                }
-                if self.out.capacity() > KEEP_BYTES_MAX {
-                    self.out = BytesMut::new();
-                }
-            }
-            if self.input.is_empty() && self.input.capacity() > KEEP_BYTES_MAX {
-                self.input = BytesMut::new();
-            }
-            let more = self.out.is_empty()
-                && close.is_none()
-                && self.conn.wants_input(&self.clients.rules.limits);
-            let blocked = !self.out.is_empty();
-            let sessionless = self.conn.session().0 == 0;
-            if more && self.input.capacity() - self.input.len() < INPUT_BYTES / 2 {
-                self.input.reserve(INPUT_BYTES);
-            }
-            let wait = async {
-                tokio::select! {
-                    biased;
-                    n = reader.read_buf(&mut self.input), if more => match n {
-                        Ok(0) | Err(_) => Err("the client is gone"),
-                        Ok(_) => Ok(true),
-                    },
-                    ready = writer.writable(), if blocked => match ready {
-                        Ok(()) => Ok(false),
-                        Err(_) => Err("the client is gone"),
-                    },
-                    () = self.line.woken() => Ok(false),
-                }
-            };
-            let result = if sessionless {
-                match tokio::time::timeout(self.clients.sessionless, wait).await {
-                    Ok(result) => result,
-                    Err(_) => return "no session was asked for in time",
-                }
-            } else {
-                wait.await
-            };
-            match result {
-                Ok(true) => self.line.active(self.clients.shared.clock.mono()),
-                Ok(false) => {}
-                Err(why) => return why,
+            if self.line.sleep(cx.waker()) {
+                return Poll::Pending;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Everything that can be done without waiting. Some(why): close once the output is written.
-    fn step(&mut self, first: &mut bool) -> Result<Option<&'static str>, &'static str> {
-        let clients = self.clients;
-        let shared = &clients.shared;
-        if *first {
+    /// Everything that needs neither to read nor to write the socket.
+    fn turn(&mut self) -> Result<Want, Ended> {
+        if self.first {
             match self.four_letter_word() {
-                Some(true) => return Ok(Some("a four-letter word is answered")),
-                Some(false) => return Ok(None),
-                None => *first = self.input.len() < 4,
-            }
-        }
-        let now_ms = shared.clock.mono().as_millis();
-        let mut close = self.collect(now_ms);
-        loop {
-            // Requests.
-            let ids = Arc::clone(self.conn.ids());
-            let before = self.out.len();
-            let last = || -> Zxid { shared.state.read().last_zxid() };
-            let frames = self.conn.receive(
-                &mut self.input,
-                &clients.rules,
-                last,
-                &mut self.out,
-                &mut self.submits,
-            )?;
-            clients.reporter.counters.received.fetch_add(frames as u64, Ordering::Relaxed);
-            if !Arc::ptr_eq(&ids, self.conn.ids()) || self.out.len() > before {
-                self.line.lock().ids = Arc::clone(self.conn.ids());
-            }
-            let reads = self.conn.advance(&clients.rules, &mut self.submits);
-            self.submit(now_ms);
-            let mut answered = 0;
-            if reads {
-                let state = shared.state.read();
-                let mut line = self.line.lock();
-                let mut last_op = None;
-                let out = &mut line.out;
-                answered = self.conn.run_reads(
-                    &state,
-                    &shared.watches,
-                    &clients.rules,
-                    out,
-                    |opcode, xid| last_op = Some((opcode, xid)),
-                );
-                drop(state);
-                line.stats.sent += answered as u64;
-                line.stats.received += frames as u64;
-                if let Some((opcode, xid)) = last_op {
-                    line.stats.last_op = Some(opcode);
-                    line.stats.last_cxid = xid.into();
-                    line.stats.last_response_ms = now_ms;
+                Some(true) => {
+                    self.first = false;
+                    self.close = Some("a four-letter word is answered");
                 }
-                clients.reporter.counters.answered(answered as u64, 0);
-            } else if frames > 0 {
-                self.line.lock().stats.received += frames as u64;
-            }
-            close = self.collect(now_ms).or(close);
-            if let Some(why) = self.conn.ended() {
-                close = close.or(Some(why));
-            }
-            let full = self.out.len() >= clients.rules.limits.output_high_water_bytes;
-            if close.is_some() || full || frames == 0 && answered == 0 {
-                break;
+                Some(false) => {
+                    self.collect()?;
+                    return Ok(Want::Input);
+                }
+                None => self.first = self.input.len() < 4,
             }
         }
-        if close.is_none() {
-            self.wake_again();
+        if self.close.is_some() {
+            self.collect()?;
+            return Ok(Want::Answers);
         }
-        Ok(close)
+        let mut submits = Vec::new();
+        loop {
+            let want = self.run(&mut submits)?;
+            self.submit(&mut submits)?;
+            match want {
+                Want::State => {}
+                Want::End(why) => {
+                    self.close = self.close.or(Some(why));
+                    return Ok(want);
+                }
+                want => return Ok(want),
+            }
+        }
     }
 
-    /// When output was cut short by its bound, there may be reads left: come back for them.
-    fn wake_again(&mut self) {
-        if self.out.len() >= self.clients.rules.limits.output_high_water_bytes {
-            self.line.wake();
+    /// One run of the connection's value, with the state locked if a read comes first. What it
+    /// answers is in the outbox before the lock is released.
+    fn run(&mut self, submits: &mut Vec<Submit>) -> Result<Want, Ended> {
+        let (clients, shared) = (self.clients, &self.clients.shared);
+        let now_ms = shared.clock.mono().as_millis();
+        let last_zxid =
+            if self.conn.is_fresh() { shared.state.read().last_zxid() } else { Zxid::ZERO };
+        let mut reads = self.conn.reads_first(&self.input, &shared.rules);
+        loop {
+            let state = reads.then(|| shared.state.read());
+            let view = state.as_deref().map(|state| View { state, watches: &shared.watches });
+            let mut line = self.line.lock();
+            settle(&mut line, &mut self.conn, &mut self.waiting, clients, now_ms)?;
+            if line.out.capacity() == 0 && (reads || !self.input.is_empty()) {
+                line.out = take_buffer();
+            }
+            let mut out = std::mem::take(&mut line.out);
+            let before = out.len();
+            let mut turn = Turn::new(&shared.rules, now_ms, view, &mut out, submits);
+            turn.unwritten = self.out.len();
+            if view.is_none() {
+                turn.last_zxid = last_zxid;
+            }
+            let want = self.conn.run(&mut self.input, &mut turn);
+            let Turn { frames, answered, last, throttled, auth_failed, .. } = turn;
+            let bytes = out.len() - before;
+            if self.out.is_empty() {
+                give_buffer(std::mem::replace(&mut self.out, out));
+            } else {
+                self.out.extend_from_slice(&out);
+                give_buffer(out);
+            }
+            self.close = self.close.or(line.close);
+            if !Arc::ptr_eq(&line.ids, self.conn.ids()) {
+                line.ids = Arc::clone(self.conn.ids());
+            }
+            line.waits_for_relief = want == Ok(Want::Relief);
+            line.stats.received += frames;
+            line.stats.sent += answered;
+            line.stats.queued = self.conn.outstanding() as u64;
+            if let Some((opcode, xid)) = last {
+                line.stats.last_op = Some(opcode);
+                line.stats.last_cxid = xid.into();
+            }
+            if answered > 0 {
+                line.stats.answered(answered, 0, now_ms);
+                line.stats.last_zxid = view.map_or(line.stats.last_zxid, |v| v.state.last_zxid().0);
+            }
+            drop(line);
+            drop(state);
+            clients.reporter.counters.turn(frames, answered, bytes as u64);
+            for (counter, n) in
+                [(Counter::ThrottledOps, throttled), (Counter::RequestThrottleWaitCount, 0)]
+            {
+                if n > 0 {
+                    shared.metrics.add(counter, n);
+                }
+            }
+            if auth_failed > 0 {
+                clients.reporter.counters.auth_failed.fetch_add(auth_failed, Ordering::Relaxed);
+            }
+            match want? {
+                Want::State if !reads => reads = true,
+                want => return Ok(want),
+            }
         }
     }
 
-    /// Takes what the node thread has left.
-    fn collect(&mut self, now_ms: u64) -> Option<&'static str> {
+    /// Takes what the node thread has left, without running the connection.
+    fn collect(&mut self) -> Result<(), Ended> {
+        let now_ms = self.clients.shared.clock.mono().as_millis();
         let mut line = self.line.lock();
-        line.seen();
-        if self.out.is_empty() {
-            std::mem::swap(&mut self.out, &mut line.out);
-        } else if !line.out.is_empty() {
-            self.out.extend_from_slice(&line.out);
-            line.out.clear();
-        }
-        let answered = std::mem::take(&mut line.answered);
-        if answered > 0 {
-            self.conn.answered(answered);
-            for since in self.waiting.drain(..answered.min(self.waiting.len())) {
-                let latency = now_ms.saturating_sub(since);
-                self.clients.reporter.counters.answered(1, latency);
-                line.stats.latency.total_ms += latency;
-                line.stats.latency.count += 1;
-                line.stats.latency.max_ms = line.stats.latency.max_ms.max(latency);
-                line.stats.last_latency_ms = latency;
-                line.stats.last_response_ms = now_ms;
-            }
-        }
-        if let Some((session, _)) = line.session
-            && self.conn.session() != session
-        {
-            self.conn.connected(session);
-        }
-        if line.closing {
-            self.conn.session_over();
-        }
-        line.stats.queued = self.conn.outstanding() as u64;
-        line.close
+        settle(&mut line, &mut self.conn, &mut self.waiting, self.clients, now_ms)?;
+        self.close = self.close.or(line.close);
+        self.out.extend_from_slice(&line.out);
+        line.out.clear();
+        Ok(())
     }
 
-    fn submit(&mut self, now_ms: u64) {
-        if self.submits.is_empty() {
-            return;
+    fn submit(&mut self, submits: &mut Vec<Submit>) -> Result<(), Ended> {
+        if submits.is_empty() {
+            return Ok(());
         }
-        for submit in self.submits.drain(..) {
-            if let Submit::Request(request) = &submit {
-                let mut line = self.line.lock();
-                line.stats.last_op = Some(request.opcode);
-                line.stats.last_cxid = request.xid.into();
+        let shared = &self.clients.shared;
+        let now = shared.clock.mono();
+        for submit in submits.iter() {
+            self.waiting.push_back(now.as_millis());
+            if let Submit::Connect(ask) = submit {
+                shared.metrics.add(Counter::ConnectionRequestCount, 1);
+                let is_new = ask.session == SessionId::NONE;
+                if !self.clients.throttle.lock().admits(now, is_new) {
+                    shared.metrics.add(Counter::ConnectionRejected, 1);
+                    return Err("too many connections at once (connection_throttle_tokens)");
+                }
             }
-            self.waiting.push_back(now_ms);
-            self.events.push(Event::Submit(submit));
         }
-        self.clients.inbox.send_all(&mut self.events);
+        self.clients.inbox.send_each(submits.drain(..).map(Event::Submit));
+        Ok(())
+    }
+
+    /// Writes what there is; ready when all of it is written.
+    fn flush(&mut self, cx: &mut Context) -> Poll<Result<(), Ended>> {
+        while !self.out.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+                Poll::Ready(Ok(n)) if n == self.out.len() => self.out.clear(),
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    self.out.advance(n);
+                    self.line.active(self.clients.shared.clock.mono());
+                }
+                Poll::Ready(_) => return Poll::Ready(Err(GONE)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        give_buffer(std::mem::take(&mut self.out));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once from the socket. The buffer is only there while something is in it.
+    fn receive(&mut self, cx: &mut Context) -> Poll<Result<(), Ended>> {
+        if self.input.capacity() == 0 {
+            self.input = take_buffer();
+        } else if self.input.capacity() - self.input.len() < BUFFER_BYTES / 2 {
+            // Grows with what has really come, not with what a length announces.
+            self.input.reserve(self.input.len().max(BUFFER_BYTES));
+        }
+        let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        match read {
+            Poll::Ready(Ok(n)) if n > 0 => {
+                self.line.active(self.clients.shared.clock.mono());
+                self.clients
+                    .reporter
+                    .counters
+                    .bytes_received
+                    .fetch_add(n as u64, Ordering::Relaxed);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(_) => Poll::Ready(Err(GONE)),
+            Poll::Pending => {
+                if self.input.is_empty() {
+                    give_buffer(std::mem::take(&mut self.input));
+                }
+                Poll::Pending
+            }
+        }
     }
 
     /// Some(true): answered. Some(false): more bytes are needed. None: not a word.
     fn four_letter_word(&mut self) -> Option<bool> {
         let head: [u8; 4] = self.input.get(..4)?.try_into().ok()?;
         let word = Word::parse(head)?;
-        let argument = self.input.get(4..4 + word.argument_length());
-        if argument.is_none() {
+        let Some(argument) = self.input.get(4..4 + word.argument_length()) else {
             return Some(false);
-        }
-        let argument = argument.unwrap_or_default().to_vec();
+        };
+        let argument = argument.to_vec();
         let text = self.clients.reporter.answer(word, &argument, self.clients, self.line.id);
         self.input.clear();
         self.out.extend_from_slice(text.as_bytes());
         Some(true)
     }
+}
+
+/// Brings the connection up to date with what the node thread has said.
+fn settle(
+    line: &mut LineState,
+    conn: &mut Conn,
+    waiting: &mut VecDeque<u64>,
+    clients: &Clients,
+    now_ms: u64,
+) -> Result<(), Ended> {
+    line.seen();
+    if let Some(why) = line.kill {
+        return Err(why);
+    }
+    let answered = std::mem::take(&mut line.answered);
+    if answered > 0 {
+        conn.answered(answered);
+        for since in waiting.drain(..answered.min(waiting.len())) {
+            let latency = now_ms.saturating_sub(since);
+            clients.reporter.counters.answered(latency);
+            line.stats.answered(1, latency, now_ms);
+        }
+        if waiting.is_empty() && waiting.capacity() > 64 {
+            *waiting = VecDeque::new();
+        }
+    }
+    if let Some((session, _)) = line.session
+        && conn.session() != session
+    {
+        conn.connected(session);
+    }
+    if line.closing {
+        conn.session_over();
+    }
+    Ok(())
+}
+
+/// Size of a pooled buffer.
+const BUFFER_BYTES: usize = 16 << 10;
+/// A buffer that has grown beyond this is not kept.
+const BUFFER_BYTES_MAX: usize = 256 << 10;
+/// Buffers kept by one thread.
+const BUFFERS_MAX: usize = 16;
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take_buffer() -> BytesMut {
+    let pooled = BUFFERS.with_borrow_mut(Vec::pop);
+    pooled.unwrap_or_else(|| BytesMut::with_capacity(BUFFER_BYTES))
+}
+
+/// Gives a buffer back, emptied; small and huge ones are dropped.
+fn give_buffer(mut buffer: BytesMut) {
+    buffer.clear();
+    // What was cut off its front is taken in again.
+    if buffer.capacity() > BUFFER_BYTES_MAX || !buffer.try_reclaim(BUFFER_BYTES) {
+        return;
+    }
+    BUFFERS.with_borrow_mut(|buffers| {
+        if buffers.len() < BUFFERS_MAX {
+            buffers.push(buffer);
+        }
+    });
 }

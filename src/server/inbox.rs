@@ -31,6 +31,18 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Adds each of `more`.
+    pub fn send_each(&self, more: impl Iterator<Item = T>) {
+        let mut items = self.items.lock();
+        let wake = items.is_empty();
+        items.extend(more);
+        let wake = wake && !items.is_empty();
+        drop(items);
+        if wake {
+            self.arrived.notify_one();
+        }
+    }
+
     /// Adds all of `more`, leaving it empty with its capacity.
     pub fn send_all(&self, more: &mut Vec<T>) {
         if more.is_empty() {

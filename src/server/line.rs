@@ -8,17 +8,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 
 use bytes::BytesMut;
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
 
-use crate::auth::Auth;
 use crate::proto::opcode::OpCode;
 use crate::replica::{Deliver, reply};
 use crate::state::{Change, EventKind};
 use crate::types::{ConnId, Hasher, Id, Instant, Perms, SessionId, WallTime};
+
+use super::node::Shared;
 
 /// One connection, seen from outside its task.
 #[derive(Debug)]
@@ -29,10 +30,11 @@ pub struct Line {
     pub remote: SocketAddr,
     /// When it was made.
     pub established: WallTime,
-    /// When something was last received, microseconds on the monotonic clock.
+    /// The same on the monotonic clock.
+    pub since: Instant,
+    /// When something last moved on the socket, microseconds on the monotonic clock.
     active_us: AtomicU64,
     state: Mutex<LineState>,
-    wake: Notify,
 }
 
 /// The locked part of a [`Line`].
@@ -52,8 +54,14 @@ pub struct LineState {
     pub ids: Arc<[Id]>,
     /// What `cons` shows.
     pub stats: LineStats,
+    /// Close at once, whatever is still to be written.
+    pub kill: Option<&'static str>,
+    /// The task waits for a server with less to do; nobody but the sweeper wakes it.
+    pub waits_for_relief: bool,
     /// The task has been told of something and has not looked yet.
     dirty: bool,
+    /// How to wake the task, while it sleeps.
+    waker: Option<Waker>,
 }
 
 /// What `cons` shows of a connection.
@@ -79,6 +87,20 @@ pub struct LineStats {
     pub latency: crate::ops::stats::Latency,
 }
 
+impl LineStats {
+    /// So many requests were answered, each after `latency_ms`.
+    pub fn answered(&mut self, count: u64, latency_ms: u64, now_ms: u64) {
+        let latency = &mut self.latency;
+        latency.min_ms =
+            if latency.count == 0 { latency_ms } else { latency.min_ms.min(latency_ms) };
+        latency.max_ms = latency.max_ms.max(latency_ms);
+        latency.total_ms += count * latency_ms;
+        latency.count += count;
+        self.last_latency_ms = latency_ms;
+        self.last_response_ms = now_ms;
+    }
+}
+
 impl Line {
     /// A connection that has just been accepted.
     pub fn new(id: ConnId, remote: SocketAddr, established: WallTime, now: Instant) -> Line {
@@ -86,6 +108,7 @@ impl Line {
             id,
             remote,
             established,
+            since: now,
             active_us: AtomicU64::new(now.0),
             state: Mutex::new(LineState {
                 out: BytesMut::new(),
@@ -95,9 +118,11 @@ impl Line {
                 close: None,
                 ids: Arc::from([]),
                 stats: LineStats::default(),
+                kill: None,
+                waits_for_relief: false,
                 dirty: false,
+                waker: None,
             }),
-            wake: Notify::new(),
         }
     }
 
@@ -116,14 +141,27 @@ impl Line {
         Instant(self.active_us.load(Ordering::Relaxed))
     }
 
-    /// Waits until the node thread, or a shutdown, has something for the task.
-    pub async fn woken(&self) {
-        self.wake.notified().await;
+    /// Tells the task to look at its line.
+    pub fn wake(&self) {
+        let mut state = self.lock();
+        state.dirty = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
-    /// Wakes the task.
-    pub fn wake(&self) {
-        self.wake.notify_one();
+    /// Before the task sleeps: how to wake it. False when there is something to look at.
+    pub fn sleep(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        if state.dirty {
+            return false;
+        }
+        if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        true
     }
 }
 
@@ -133,35 +171,45 @@ pub type Lines = DashMap<ConnId, Arc<Line>, Hasher>;
 /// The node thread's way to the connections: fills outboxes, and wakes each task once at the end of
 /// a turn.
 pub struct Outlets<'a> {
-    lines: &'a Lines,
-    auth: &'a Auth,
-    out_max: usize,
-    dirty: &'a mut Vec<Arc<Line>>,
+    shared: &'a Shared,
+    wakers: &'a mut Vec<Waker>,
+    /// What was put into outboxes.
+    pub told: Told,
+}
+
+/// What one turn put into outboxes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    /// Watch events by kind: created, deleted, data changed, children changed.
+    pub events: [u64; 4],
+    /// Their bytes.
+    pub event_bytes: u64,
+    /// Replies whose connection was gone.
+    pub stale: u64,
 }
 
 impl<'a> Outlets<'a> {
-    /// For one turn; the lines that got something are added to `dirty`.
-    pub fn new(
-        lines: &'a Lines,
-        auth: &'a Auth,
-        out_max: usize,
-        dirty: &'a mut Vec<Arc<Line>>,
-    ) -> Outlets<'a> {
-        Outlets { lines, auth, out_max, dirty }
+    /// For one turn; who is to be woken after it is added to `wakers`.
+    pub fn new(shared: &'a Shared, wakers: &'a mut Vec<Waker>) -> Outlets<'a> {
+        Outlets { shared, wakers, told: Told::default() }
     }
 
     fn with(&mut self, conn: ConnId, act: impl FnOnce(&mut LineState)) {
-        let Some(line) = self.lines.get(&conn) else { return };
+        let Some(line) = self.shared.lines.get(&conn) else {
+            self.told.stale += 1;
+            return;
+        };
         let mut state = line.lock();
         act(&mut state);
-        if state.out.len() > self.out_max && state.close.is_none() {
+        if state.out.len() > self.shared.rules.limits.output_bytes_max && state.close.is_none() {
             state.out = BytesMut::new();
-            state.close = Some("the client does not read what it is sent");
+            let why = "the client does not read what it is sent";
+            state.close = Some(why);
+            state.kill = Some(why);
         }
-        if !state.dirty {
-            state.dirty = true;
-            drop(state);
-            self.dirty.push(Arc::clone(&line));
+        state.dirty = true;
+        if let Some(waker) = state.waker.take() {
+            self.wakers.push(waker);
         }
     }
 }
@@ -183,14 +231,20 @@ impl Deliver for Outlets<'_> {
     }
 
     fn event(&mut self, conn: ConnId, kind: EventKind, change: &Change) {
-        let auth = self.auth;
+        let (auth, mut bytes) = (&self.shared.rules.auth, 0);
         self.with(conn, |state| {
             let may = change.acl().is_none_or(|acl| auth.check(acl, &state.ids, Perms::READ));
             if may {
+                let before = state.out.len();
                 reply::write_event(&mut state.out, change.zxid, kind, change.path());
                 state.stats.sent += 1;
+                bytes = state.out.len() - before;
             }
         });
+        if bytes > 0 {
+            self.told.event_bytes += bytes as u64;
+            self.told.events[kind as usize - 1] += 1;
+        }
     }
 
     fn connected(&mut self, conn: ConnId, session: SessionId, timeout_ms: i32) {

@@ -5,7 +5,7 @@
 //! - `client`: the client port, a task per connection; `line`: the outbox that both sides share,
 //!   with the ordering rule; `report`: four-letter words;
 //! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
-//! - `load`, `secret`: what is read at the start; `clock`, `inbox`, `net`: small tools.
+//! - `load`, `secret`: what is read at the start; `clock`, `inbox`, `net`, `throttle`: small tools.
 
 pub mod client;
 pub mod clock;
@@ -22,6 +22,7 @@ pub mod report;
 pub mod secret;
 pub mod snapshotter;
 pub mod standalone;
+pub mod throttle;
 
 use std::path::PathBuf;
 use std::sync::Arc;

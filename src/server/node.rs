@@ -2,14 +2,17 @@
 //! the replica, carries out what that asks for, applies what is committed, wakes who got something.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{RwLock, RwLockWriteGuard};
 
-use crate::auth::Auth;
+use crate::ops::Metrics;
+use crate::ops::metrics::{Basic, Counter};
 use crate::ops::stats::{LeaderStats, Mode, QuorumStats};
-use crate::replica::conn::Submit;
+use crate::replica::conn::{Rules, Submit};
 use crate::replica::session::Sessions;
 use crate::replica::{Action, Replica};
 use crate::state::StateMachine;
@@ -19,7 +22,7 @@ use crate::types::{ConnId, Instant, SessionId, Zxid};
 use super::clock::Clock;
 use super::committer::{Committer, LogDone, LogRequest};
 use super::inbox::Inbox;
-use super::line::{Line, Lines, Outlets};
+use super::line::{Line, Lines, Outlets, Told};
 use super::snapshotter::Snapshotter;
 
 /// Transactions applied under one write lock.
@@ -83,12 +86,12 @@ pub struct Shared {
     pub watches: WatchTable,
     /// All connections.
     pub lines: Lines,
-    /// Schemes.
-    pub auth: Auth,
+    /// Bounds and schemes, and what is in process.
+    pub rules: Rules,
+    /// Counters under Apache's names.
+    pub metrics: Arc<Metrics>,
     /// Both clocks.
     pub clock: Clock,
-    /// Bytes that may wait for one client.
-    pub out_max: usize,
 }
 
 /// The node thread's own things.
@@ -119,8 +122,9 @@ impl Node {
     fn run(mut self) {
         let mut events = Vec::new();
         let mut requests = Vec::new();
-        let mut dirty = Vec::new();
-        let shared = Arc::clone(&self.shared);
+        let mut wakers = Vec::new();
+        let shared = &*Arc::clone(&self.shared);
+        let mut synced = (0, 0);
         loop {
             let patience = self
                 .replica
@@ -130,7 +134,7 @@ impl Node {
             let mut stop = false;
             {
                 let state = shared.state.read();
-                let mut out = Outlets::new(&shared.lines, &shared.auth, shared.out_max, &mut dirty);
+                let mut out = Outlets::new(shared, &mut wakers);
                 let now = shared.clock.now();
                 for event in events.drain(..) {
                     match event {
@@ -150,6 +154,7 @@ impl Node {
                         Event::Logged(done) => {
                             self.replica.handle_persisted(Zxid(done.op as i64));
                             self.snapshot_due |= done.snapshot_due;
+                            self.count_syncs(&mut synced);
                         }
                         Event::SnapshotDone => {}
                         Event::Look(look) => look(self.replica.sessions()),
@@ -158,8 +163,10 @@ impl Node {
                     }
                 }
                 if self.replica.poll_timeout().is_some_and(|due| due <= now.mono) {
-                    for line in &shared.lines {
-                        self.touch(&line);
+                    if self.replica.expires_at(now.mono) {
+                        for line in &shared.lines {
+                            self.touch(&line);
+                        }
                     }
                     self.replica.handle_timeout(now, &state, &mut out);
                 }
@@ -172,10 +179,10 @@ impl Node {
                 }
             }
             self.committer.submit(&mut requests);
-            self.apply(&shared, &mut dirty);
-            for line in dirty.drain(..) {
-                line.wake();
-            }
+            self.apply(shared, &mut wakers);
+            let load = &shared.rules.load;
+            load.outstanding.store(self.replica.outstanding(), Ordering::Relaxed);
+            wakers.drain(..).for_each(Waker::wake);
             if stop {
                 self.committer.stop();
                 self.snapshotter.stop();
@@ -193,13 +200,26 @@ impl Node {
         }
     }
 
-    fn apply(&mut self, shared: &Shared, dirty: &mut Vec<Arc<Line>>) {
+    /// Counts the syncs since the last look: the log thread's own counters are the source.
+    fn count_syncs(&self, seen: &mut (u64, u64)) {
+        let stats = &self.committer.stats;
+        let now = (stats.sync_us.load(Ordering::Relaxed), stats.txns.load(Ordering::Relaxed));
+        let (us, txns) = (now.0 - seen.0, now.1 - seen.1);
+        *seen = now;
+        let metrics = &self.shared.metrics;
+        metrics.record(Basic::FsyncTime, i64::try_from(us / 1000).unwrap_or(i64::MAX));
+        metrics.record(Basic::SyncProcessorBatchSize, i64::try_from(txns).unwrap_or(i64::MAX));
+    }
+
+    fn apply(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
         while self.replica.has_committed() {
             let mut state = shared.state.write();
-            let mut out = Outlets::new(&shared.lines, &shared.auth, shared.out_max, dirty);
+            let mut out = Outlets::new(shared, wakers);
             self.replica.apply(&mut state, &shared.watches, &mut out, APPLY_MAX);
+            let told = out.told;
             // Readers that wait get their turn before the next batch.
             RwLockWriteGuard::unlock_fair(state);
+            count(&shared.metrics, &told);
         }
         if self.snapshot_due {
             self.snapshot_due = false;
@@ -208,5 +228,26 @@ impl Node {
                 None => tracing::warn!("too busy to snapshot: the last one is still being written"),
             }
         }
+    }
+}
+
+/// Adds what a turn put into outboxes to the metrics.
+pub fn count(metrics: &Metrics, told: &Told) {
+    let kinds = [
+        Basic::NodeCreatedWatchCount,
+        Basic::NodeDeletedWatchCount,
+        Basic::NodeChangedWatchCount,
+        Basic::NodeChildrenWatchCount,
+    ];
+    for (kind, count) in kinds.into_iter().zip(told.events) {
+        if count > 0 {
+            metrics.record(kind, i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+    if told.event_bytes > 0 {
+        metrics.add(Counter::WatchBytes, told.event_bytes);
+    }
+    if told.stale > 0 {
+        metrics.add(Counter::StaleReplies, told.stale);
     }
 }

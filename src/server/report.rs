@@ -30,11 +30,15 @@ pub struct Counters {
     pub received: AtomicU64,
     /// Packets sent to clients.
     pub sent: AtomicU64,
-    /// Connections refused by a limit.
-    pub rejected: AtomicU64,
+    /// Bytes received from clients.
+    pub bytes_received: AtomicU64,
+    bytes_sent: AtomicU64,
+    /// Auth packets that failed.
+    pub auth_failed: AtomicU64,
     latency_count: AtomicU64,
     latency_total: AtomicU64,
     latency_max: AtomicU64,
+    latency_min: AtomicU64,
     trace_mask: AtomicI64,
 }
 
@@ -43,10 +47,13 @@ impl Default for Counters {
         Counters {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
-            rejected: AtomicU64::new(0),
+            bytes_received: AtomicU64::new(0),
+            bytes_sent: AtomicU64::new(0),
+            auth_failed: AtomicU64::new(0),
             latency_count: AtomicU64::new(0),
             latency_total: AtomicU64::new(0),
             latency_max: AtomicU64::new(0),
+            latency_min: AtomicU64::new(u64::MAX),
             // Apache's default mask.
             trace_mask: AtomicI64::new(0b1_0011_0010),
         }
@@ -54,17 +61,28 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Requests answered, each after `latency_ms`.
-    pub fn answered(&self, count: u64, latency_ms: u64) {
-        if count == 0 {
-            return;
+    /// One turn of a connection took `frames` and answered so many requests at once.
+    pub fn turn(&self, frames: u64, answered: u64, bytes: u64) {
+        if frames > 0 {
+            self.received.fetch_add(frames, Ordering::Relaxed);
         }
-        self.sent.fetch_add(count, Ordering::Relaxed);
-        self.latency_count.fetch_add(count, Ordering::Relaxed);
-        if latency_ms > 0 {
-            self.latency_total.fetch_add(count * latency_ms, Ordering::Relaxed);
-            self.latency_max.fetch_max(latency_ms, Ordering::Relaxed);
+        if bytes > 0 {
+            self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
         }
+        if answered > 0 {
+            self.sent.fetch_add(answered, Ordering::Relaxed);
+            self.latency_count.fetch_add(answered, Ordering::Relaxed);
+            self.latency_min.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The node thread answered a request after `latency_ms`.
+    pub fn answered(&self, latency_ms: u64) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        self.latency_count.fetch_add(1, Ordering::Relaxed);
+        self.latency_total.fetch_add(latency_ms, Ordering::Relaxed);
+        self.latency_max.fetch_max(latency_ms, Ordering::Relaxed);
+        self.latency_min.fetch_min(latency_ms, Ordering::Relaxed);
     }
 
     fn reset(&self) {
@@ -77,6 +95,7 @@ impl Counters {
         ] {
             counter.store(0, Ordering::Relaxed);
         }
+        self.latency_min.store(u64::MAX, Ordering::Relaxed);
     }
 }
 
@@ -85,8 +104,7 @@ impl Counters {
 pub struct Reporter {
     /// Counters of the whole server.
     pub counters: Counters,
-    /// Counters under Apache's names.
-    pub metrics: Metrics,
+    metrics: Arc<Metrics>,
     config: Arc<Config>,
     disk: DiskRef,
     environment: Environment,
@@ -96,11 +114,17 @@ pub struct Reporter {
 
 impl Reporter {
     /// For a server that listens on `client_port` and began to serve at `started_ms` (monotonic).
-    pub fn new(config: Arc<Config>, disk: DiskRef, client_port: u16, started_ms: u64) -> Reporter {
+    pub fn new(
+        config: Arc<Config>,
+        disk: DiskRef,
+        metrics: Arc<Metrics>,
+        client_port: u16,
+        started_ms: u64,
+    ) -> Reporter {
         let environment = Environment::of_this_process(&config.compat_version.banner());
         Reporter {
             counters: Counters::default(),
-            metrics: Metrics::new(false),
+            metrics,
             config,
             disk,
             environment,
@@ -160,7 +184,10 @@ impl Reporter {
             quorum: view.quorum,
             leader: view.leader,
             latency: Latency {
-                min_ms: 0,
+                min_ms: match load(&counters.latency_min) {
+                    u64::MAX => 0,
+                    min => min,
+                },
                 max_ms: load(&counters.latency_max),
                 total_ms: load(&counters.latency_total),
                 count: load(&counters.latency_count),
@@ -169,6 +196,7 @@ impl Reporter {
             packets_sent: load(&counters.sent),
             connections_alive: shared.lines.len() as u64,
             outstanding_requests: outstanding,
+            auth_failed: load(&counters.auth_failed),
             watch_count: shared.watches.watch_count() as u64,
             uptime_ms: now_ms.saturating_sub(self.started_ms),
             open_files: open_files(),

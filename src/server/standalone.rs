@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,7 +12,8 @@ use tokio::net::TcpListener;
 
 use crate::auth::{self, Auth};
 use crate::config::{AuthProvider, Config, DigestAlgorithm, Endpoint};
-use crate::replica::conn::Rules;
+use crate::ops::Metrics;
+use crate::replica::conn::{Load, Rules};
 use crate::replica::limits::Limits;
 use crate::replica::password::Passwords;
 use crate::replica::prep::PrepOptions;
@@ -44,7 +44,7 @@ pub struct Standalone {
     pub client: SocketAddr,
     inbox: Arc<Inbox<Event>>,
     node: Option<JoinHandle<()>>,
-    accept: tokio::task::JoinHandle<()>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 /// The schemes that a configuration registers.
@@ -72,7 +72,53 @@ pub fn limits(config: &Config) -> Limits {
     Limits {
         frame_bytes_max: config.limits.jute_max_buffer_bytes,
         global_outstanding_max: config.limits.global_outstanding,
+        throttle_requests_max: config.throttle.max_requests as usize,
+        throttled_op_wait_ms: config.throttle.throttled_op_wait_ms,
+        large_request_bytes: config.limits.large_request_threshold_bytes,
+        large_requests_bytes_max: config.limits.large_request_max_bytes,
         ..Limits::default()
+    }
+}
+
+/// The schemes of which a client needs one; empty when it needs none.
+pub fn enforced_schemes(config: &Config) -> Vec<String> {
+    if config.access.enforce_auth { config.access.enforced_schemes.clone() } else { Vec::new() }
+}
+
+/// What is asked of client connections; a globalOutstandingLimit is shared by the members of an
+/// ensemble larger than two.
+pub fn rules(config: &Config, standalone: bool) -> Rules {
+    let mut limits = limits(config);
+    let members = config.quorum.config.as_ref().map_or(1, |c| c.voters().count());
+    if !standalone && members > 2 {
+        limits.global_outstanding_max = (limits.global_outstanding_max / (members - 1)).max(1);
+    }
+    Rules {
+        limits,
+        auth: Auth::new(auth_options(config)),
+        standalone,
+        enforced_schemes: enforced_schemes(config),
+        load: Load::default(),
+    }
+}
+
+/// Removes old snapshots and logs from time to time (`autopurge.purgeInterval`), the first time at
+/// once, as Apache does.
+pub async fn purge(config: Arc<Config>, disk: DiskRef) {
+    let Some(interval_ms) = config.storage.purge_interval_ms.filter(|ms| *ms > 0) else { return };
+    loop {
+        let (config, disk) = (Arc::clone(&config), Arc::clone(&disk));
+        let done = tokio::task::spawn_blocking(move || {
+            let retain = config.storage.purge_retain_count;
+            crate::storage::purge::purge(&*disk, &load::dirs(&config), retain)
+        });
+        match done.await {
+            Ok(Ok(purged)) if purged.removed.is_empty() => {}
+            Ok(Ok(purged)) => tracing::info!("purged {} old files", purged.removed.len()),
+            Ok(Err(error)) => tracing::error!("purging old files failed: {error}"),
+            Err(error) => tracing::error!("purging old files failed: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(interval_ms)).await;
     }
 }
 
@@ -155,17 +201,15 @@ impl Standalone {
         let passwords = secret::standalone(&config.data_dir, &state).map_err(StartError::Secret)?;
         let first_id = Sessions::first_id(STANDALONE_ID, clock.wall().0);
         let options = replica_options(&config, passwords, first_id);
-        let auth = Auth::new(options.auth.clone());
         let replica = Replica::standalone(options, &state, clock.now());
-        let limits = limits(&config);
         let shared = Arc::new(Shared {
             view: RwLock::new(View::standalone()),
             state: Arc::new(RwLock::new(state)),
             watches: WatchTable::new(),
             lines: DashMap::with_hasher(crate::types::hasher()),
-            auth: auth.clone(),
+            rules: rules(&config, true),
+            metrics: Arc::new(Metrics::new(false)),
             clock,
-            out_max: limits.output_bytes_max,
         });
         let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
         let committer = start_committer(&config, &disk, clock, last, &inbox)?;
@@ -187,24 +231,24 @@ impl Standalone {
         };
         let node = node.start().map_err(StartError::System)?;
         let started_ms = clock.mono().as_millis();
-        let clients = Arc::new(Clients {
-            shared,
-            inbox: Arc::clone(&inbox),
-            rules: Rules { limits, auth, standalone: true },
-            per_address_max: config.listen.max_client_cnxns as usize,
-            connections_max: config.listen.max_cnxns as usize,
-            sessionless: Duration::from_millis(config.listen.sessionless_timeout_ms.max(1)),
-            reporter: Reporter::new(config, disk, client.port(), started_ms),
-            addresses: DashMap::with_hasher(crate::types::hasher()),
-            next_id: AtomicU64::new(1),
-        });
+        let reporter = Reporter::new(
+            Arc::clone(&config),
+            Arc::clone(&disk),
+            Arc::clone(&shared.metrics),
+            client.port(),
+            started_ms,
+        );
+        let clients = Arc::new(Clients::new(&config, shared, Arc::clone(&inbox), reporter));
+        let sweep = tokio::spawn(Arc::clone(&clients).sweep());
+        let purge = tokio::spawn(purge(Arc::clone(&config), disk));
         let accept = tokio::spawn(clients.accept(listener));
-        Ok(Standalone { client, inbox, node: Some(node), accept })
+        let tasks = vec![accept, sweep, purge];
+        Ok(Standalone { client, inbox, node: Some(node), tasks })
     }
 
     /// Stops serving; what was acknowledged is durable already.
     pub fn stop(&mut self) {
-        self.accept.abort();
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         self.inbox.send(Event::Stop);
         if let Some(node) = self.node.take()
             && node.join().is_err()

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::replica::conn::Submit;
 use crate::replica::ensemble::Member;
 use crate::server::inbox::Inbox;
 use crate::server::line::{Line, Outlets};
-use crate::server::node::{Event, Shared, View};
+use crate::server::node::{Event, Shared, View, count};
 use crate::server::snapshotter::Snapshotter;
 use crate::state::StateMachine;
 use crate::types::{ConnId, Instant, Now, Zxid};
@@ -90,7 +91,7 @@ pub struct Node {
 /// What the thread keeps from turn to turn.
 struct Running {
     node: Node,
-    dirty: Vec<Arc<Line>>,
+    wakers: Vec<Waker>,
     /// The state is being rebuilt: no snapshot is taken of it.
     loading: bool,
     /// Activity before this moment has been reported to the leader.
@@ -105,7 +106,7 @@ impl Node {
     /// When no thread can be started.
     pub fn start(self) -> std::io::Result<JoinHandle<()>> {
         let running = Running {
-            dirty: Vec::new(),
+            wakers: Vec::new(),
             loading: false,
             reported: Instant::default(),
             leading_since: Instant::default(),
@@ -154,7 +155,7 @@ impl Running {
     fn with_state(&mut self, f: impl FnOnce(&mut Member, &StateMachine, &mut Outlets<'_>)) {
         let shared = Arc::clone(&self.node.shared);
         let state = shared.state.read();
-        let mut out = Outlets::new(&shared.lines, &shared.auth, shared.out_max, &mut self.dirty);
+        let mut out = Outlets::new(&shared, &mut self.wakers);
         f(&mut self.node.member, &state, &mut out);
     }
 
@@ -322,7 +323,7 @@ impl Running {
     fn close(&mut self, conn: ConnId, why: &'static str) {
         use crate::replica::Deliver;
         let shared = Arc::clone(&self.node.shared);
-        let mut out = Outlets::new(&shared.lines, &shared.auth, shared.out_max, &mut self.dirty);
+        let mut out = Outlets::new(&shared, &mut self.wakers);
         out.close(conn, why);
     }
 
@@ -376,19 +377,20 @@ impl Running {
         let shared = Arc::clone(&self.node.shared);
         while self.node.member.has_deliveries() {
             let mut state = shared.state.write();
-            let mut out =
-                Outlets::new(&shared.lines, &shared.auth, shared.out_max, &mut self.dirty);
+            let mut out = Outlets::new(&shared, &mut self.wakers);
             self.node.member.apply(&mut state, &shared.watches, &mut out, APPLY_MAX);
+            let told = out.told;
             // Readers that wait get their turn before the next batch.
             RwLockWriteGuard::unlock_fair(state);
+            count(&shared.metrics, &told);
         }
     }
 
     fn finish_turn(&mut self) {
         self.flush();
-        for line in self.dirty.drain(..) {
-            line.wake();
-        }
+        let load = &self.node.shared.rules.load;
+        load.outstanding.store(self.node.member.outstanding(), Ordering::Relaxed);
+        self.wakers.drain(..).for_each(Waker::wake);
         if self.node.snapshot_due && !self.loading {
             // None while another one is under way: next turn again.
             let cursor = self.node.shared.state.write().begin_snapshot();

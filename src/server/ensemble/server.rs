@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,10 +12,9 @@ use super::node::{Cell, Node};
 use super::setup::Setup;
 use super::shell::Shell;
 use super::{disk, start};
-use crate::auth::Auth;
 use crate::config::Config;
+use crate::ops::Metrics;
 use crate::ops::stats::Mode;
-use crate::replica::conn::Rules;
 use crate::replica::ensemble::Member;
 use crate::replica::password::Passwords;
 use crate::replica::session::Sessions;
@@ -26,7 +24,7 @@ use crate::server::inbox::Inbox;
 use crate::server::node::{Event, Shared, View};
 use crate::server::report::Reporter;
 use crate::server::snapshotter::Snapshotter;
-use crate::server::standalone::{bind, limits, replica_options};
+use crate::server::standalone::{bind, purge, replica_options, rules};
 use crate::server::{StartError, load};
 use crate::state::watch::WatchTable;
 use crate::storage::disk::DiskRef;
@@ -39,7 +37,7 @@ pub struct EnsembleMember {
     pub client: SocketAddr,
     inbox: Arc<Inbox<Event>>,
     node: Option<JoinHandle<()>>,
-    accept: tokio::task::JoinHandle<()>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 fn disk_options(config: &Config, disk: &DiskRef) -> disk::Options {
@@ -123,10 +121,8 @@ impl EnsembleMember {
         state.init_config(&text, version, now.wall, &mut Vec::new());
         let first_id = Sessions::first_id(me.0, now.wall.0);
         let options = replica_options(&config, passwords(&config)?, first_id);
-        let auth = Auth::new(options.auth.clone());
         setup.peer.tick = Duration::from_millis(config.timing.tick_time_ms.into());
         let member = Member::new(options, setup.peer.clone(), disk_state, &state, now)?;
-        let limits = limits(&config);
         let state = Arc::new(RwLock::new(state));
         let shared = Arc::new(Shared {
             view: RwLock::new(View {
@@ -139,9 +135,9 @@ impl EnsembleMember {
             state: Arc::clone(&state),
             watches: WatchTable::new(),
             lines: DashMap::with_hasher(crate::types::hasher()),
-            auth: auth.clone(),
+            rules: rules(&config, false),
+            metrics: Arc::new(Metrics::new(false)),
             clock,
-            out_max: limits.output_bytes_max,
         });
         let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
         let done = Arc::clone(&inbox);
@@ -174,24 +170,23 @@ impl EnsembleMember {
             runtime: tokio::runtime::Handle::current(),
         };
         let node = node.start().map_err(StartError::System)?;
-        let clients = Arc::new(Clients {
-            shared,
-            inbox: Arc::clone(&inbox),
-            rules: Rules { limits, auth, standalone: false },
-            per_address_max: config.listen.max_client_cnxns as usize,
-            connections_max: config.listen.max_cnxns as usize,
-            sessionless: Duration::from_millis(config.listen.sessionless_timeout_ms.max(1)),
-            reporter: Reporter::new(config, disk, client.port(), clock.mono().as_millis()),
-            addresses: DashMap::with_hasher(crate::types::hasher()),
-            next_id: AtomicU64::new(1),
-        });
-        let accept = tokio::spawn(clients.accept(listener));
-        Ok(EnsembleMember { client, inbox, node: Some(node), accept })
+        let reporter = Reporter::new(
+            Arc::clone(&config),
+            Arc::clone(&disk),
+            Arc::clone(&shared.metrics),
+            client.port(),
+            clock.mono().as_millis(),
+        );
+        let clients = Arc::new(Clients::new(&config, shared, Arc::clone(&inbox), reporter));
+        let sweep = tokio::spawn(Arc::clone(&clients).sweep());
+        let purge = tokio::spawn(purge(Arc::clone(&config), disk));
+        let tasks = vec![tokio::spawn(clients.accept(listener)), sweep, purge];
+        Ok(EnsembleMember { client, inbox, node: Some(node), tasks })
     }
 
     /// Leaves the ensemble; what was acknowledged is durable already.
     pub fn stop(&mut self) {
-        self.accept.abort();
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         self.inbox.send(Event::Stop);
         if let Some(node) = self.node.take()
             && node.join().is_err()

@@ -1,0 +1,255 @@
+//! Answers to everything that needs no ordering: reads, watches, pings, and what is refused.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+
+use super::conn::{Ended, PING_XID};
+use super::reply::{write_event, write_reply};
+use crate::auth::Auth;
+use crate::proto::frame;
+use crate::proto::jute::{Jute, Reader, Write};
+use crate::proto::multi::{self, Op};
+use crate::proto::opcode::{Class, OpCode};
+use crate::proto::records::{ClientInfo, PathRecord, SetWatches, SetWatches2, WatchRequest};
+use crate::state::watch::{WatchKind, WatchTable, WatcherType};
+use crate::state::{StateMachine, read};
+use crate::types::{Acl, Code, ConnId, Id, Perms, SessionId, Zxid};
+
+/// What reads are answered from, held for a whole run.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The tree and the sessions.
+    pub state: &'a StateMachine,
+    /// Where watches are left.
+    pub watches: &'a WatchTable,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The connection.
+    pub conn: ConnId,
+    /// Its session.
+    pub session: SessionId,
+    /// The session is closing: nothing is answered any more.
+    pub session_over: bool,
+    /// Its identities when the request was read.
+    pub ids: &'a [Id],
+}
+
+/// Appends the reply to one request. Some: nothing more may follow, close.
+pub fn answer(
+    view: View,
+    auth: &Auth,
+    asker: Asker,
+    xid: i32,
+    opcode: OpCode,
+    body: &[u8],
+    out: &mut BytesMut,
+) -> Option<Ended> {
+    let last = view.state.last_zxid();
+    if opcode.class() == Class::Invalid {
+        write_reply(out, xid, Zxid(-1), Code::UNIMPLEMENTED, |_| {});
+        return Some("an unknown operation");
+    }
+    if asker.session_over {
+        write_reply(out, xid, last, Code::SESSION_EXPIRED, |_| {});
+        return None;
+    }
+    match opcode {
+        OpCode::PING => write_reply(out, PING_XID, last, Code::OK, |_| {}),
+        OpCode::SET_WATCHES | OpCode::SET_WATCHES2 => {
+            set_watches(view, asker.conn, xid, opcode, body, out);
+        }
+        _ => {
+            let at = frame::begin(out);
+            out.i32(xid);
+            out.i64(last.0);
+            let code_at = out.len();
+            out.i32(0);
+            let start = out.len();
+            let code = Read { view, auth, asker }.run(opcode, body, out).unwrap_or_else(|code| {
+                out.truncate(start);
+                code
+            });
+            out[code_at..start].copy_from_slice(&code.0.to_be_bytes());
+            frame::end(out, at);
+        }
+    }
+    None
+}
+
+/// setWatches: what was missed is told before the reply, with zxid -1. A list that is null fails
+/// the whole request, as in Apache.
+fn set_watches(
+    view: View,
+    conn: ConnId,
+    xid: i32,
+    opcode: OpCode,
+    body: &[u8],
+    out: &mut BytesMut,
+) {
+    let body = Bytes::copy_from_slice(body);
+    let request = if opcode == OpCode::SET_WATCHES2 {
+        SetWatches2::from_bytes(body)
+    } else {
+        SetWatches::from_bytes(body).map(|r| SetWatches2 {
+            relative_zxid: r.relative_zxid,
+            data: r.data,
+            exist: r.exist,
+            child: r.child,
+            persistent: Some(Vec::new()),
+            recursive: Some(Vec::new()),
+        })
+    };
+    let whole = |r: &SetWatches2| {
+        [&r.data, &r.exist, &r.child, &r.persistent, &r.recursive].iter().all(|list| list.is_some())
+    };
+    let code = match request {
+        Ok(request) if whole(&request) => {
+            read::set_watches(view.state, view.watches, conn, &request, &mut |kind, path| {
+                write_event(out, Zxid(-1), kind, path);
+            });
+            Code::OK
+        }
+        _ => Code::MARSHALLING_ERROR,
+    };
+    write_reply(out, xid, view.state.last_zxid(), code, |_| {});
+}
+
+/// The path and what follows it, without a copy where the path is valid UTF-8. None when the bytes
+/// are too few or the path is null.
+fn split_path(body: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
+    let (length, rest) = body.split_first_chunk::<4>()?;
+    let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+    let (path, rest) = rest.split_at_checked(length)?;
+    Some((String::from_utf8_lossy(path), rest))
+}
+
+/// One read against the state.
+struct Read<'a> {
+    view: View<'a>,
+    auth: &'a Auth,
+    asker: Asker<'a>,
+}
+
+impl Read<'_> {
+    fn allowed(&self, acl: &[Acl], wanted: Perms) -> bool {
+        self.auth.check(acl, self.asker.ids, wanted)
+    }
+
+    /// Appends the body; the code goes into the header. With Err the body is dropped.
+    fn run(&self, opcode: OpCode, body: &[u8], out: &mut BytesMut) -> Result<Code, Code> {
+        let state = self.view.state;
+        let allowed = |acl: &[Acl], wanted| self.allowed(acl, wanted);
+        match opcode {
+            OpCode::EXISTS | OpCode::GET_DATA | OpCode::GET_CHILDREN | OpCode::GET_CHILDREN2 => {
+                return self.node(opcode, body, out).map(|()| Code::OK);
+            }
+            OpCode::GET_ACL => {
+                let (path, _) = split_path(body).ok_or(Code::MARSHALLING_ERROR)?;
+                return read::get_acl(state, &path, &allowed, out).map(|()| Code::OK);
+            }
+            OpCode::GET_ALL_CHILDREN_NUMBER => {
+                let (path, _) = split_path(body).ok_or(Code::MARSHALLING_ERROR)?;
+                return read::get_all_children_number(state, &path, &allowed, out)
+                    .map(|()| Code::OK);
+            }
+            _ => {}
+        }
+        let bad = |_| Code::MARSHALLING_ERROR;
+        let mut r = Reader::new(Bytes::copy_from_slice(body));
+        match opcode {
+            OpCode::SYNC => {
+                let request: PathRecord = r.get().map_err(bad)?;
+                out.put(&request);
+                Ok(Code::OK)
+            }
+            OpCode::GET_EPHEMERALS => {
+                let request: PathRecord = r.get().map_err(bad)?;
+                let prefix = request.path.as_deref();
+                read::get_ephemerals(state, self.asker.session, prefix, out);
+                Ok(Code::OK)
+            }
+            OpCode::MULTI_READ => {
+                let ops = multi::read_ops(&mut r).map_err(bad)?;
+                if ops.first().is_some_and(|op: &Op| !op.is_read()) {
+                    multi::write_end(out);
+                    return Ok(Code::MARSHALLING_ERROR);
+                }
+                Ok(read::multi_read(state, &ops, &allowed, out))
+            }
+            OpCode::CHECK_WATCHES | OpCode::REMOVE_WATCHES | OpCode::ADD_WATCH => {
+                self.watch(opcode, r.get().map_err(bad)?, out)
+            }
+            OpCode::WHO_AM_I => {
+                let clients: Vec<ClientInfo> =
+                    self.asker.ids.iter().map(|id| self.info(id)).collect();
+                out.vec(Some(&clients));
+                Ok(Code::OK)
+            }
+            // A write whose body does not decode.
+            _ => Err(Code::MARSHALLING_ERROR),
+        }
+    }
+
+    fn info(&self, id: &Id) -> ClientInfo {
+        let user = Some(self.auth.user_name(id).to_string());
+        ClientInfo { scheme: id.scheme.clone(), user }
+    }
+
+    /// exists, getData, getChildren, getChildren2. The watch is left in the same critical section;
+    /// none is left where the caller may not read (and so may not be told).
+    fn node(&self, opcode: OpCode, body: &[u8], out: &mut BytesMut) -> Result<(), Code> {
+        let (path, rest) = split_path(body).ok_or(Code::MARSHALLING_ERROR)?;
+        let watch = *rest.first().ok_or(Code::MARSHALLING_ERROR)? != 0;
+        let state = self.view.state;
+        let allowed = |acl: &[Acl], wanted| self.allowed(acl, wanted);
+        let result = match opcode {
+            OpCode::EXISTS => read::exists(state, &path, &allowed, out),
+            OpCode::GET_DATA => read::get_data(state, &path, &allowed, out),
+            OpCode::GET_CHILDREN => read::get_children(state, &path, &allowed, out),
+            _ => read::get_children2(state, &path, &allowed, out),
+        };
+        if watch {
+            let kind = match (opcode, &result) {
+                (OpCode::EXISTS, Err(Code::NO_NODE)) => Some(WatchKind::Exist),
+                (OpCode::EXISTS | OpCode::GET_DATA, Ok(())) => Some(WatchKind::Data),
+                (_, Ok(())) => Some(WatchKind::Child),
+                _ => None,
+            };
+            if let Some(kind) = kind {
+                self.view.watches.add(self.asker.conn, &path, kind);
+            }
+        }
+        result
+    }
+
+    fn watch(
+        &self,
+        opcode: OpCode,
+        request: WatchRequest,
+        out: &mut BytesMut,
+    ) -> Result<Code, Code> {
+        let (watches, conn) = (self.view.watches, self.asker.conn);
+        let path = request.path.as_deref().ok_or(Code::MARSHALLING_ERROR)?;
+        if opcode == OpCode::ADD_WATCH {
+            let kind = match request.kind {
+                0 => WatchKind::Persistent,
+                1 => WatchKind::Recursive,
+                _ => return Err(Code::MARSHALLING_ERROR),
+            };
+            watches.add(conn, path, kind);
+            out.i32(0);
+            return Ok(Code::OK);
+        }
+        let which = WatcherType::from_wire(request.kind).ok_or(Code::MARSHALLING_ERROR)?;
+        let found = if opcode == OpCode::CHECK_WATCHES {
+            watches.contains(conn, path, which)
+        } else {
+            watches.remove(conn, path, which)
+        };
+        if found { Ok(Code::OK) } else { Err(Code::NO_WATCHER) }
+    }
+}
