@@ -169,3 +169,6 @@ fn digest(credentials: &[String]) -> u8 {
     }
     exit::OK
 }
+
+#[cfg(test)]
+mod tests;
