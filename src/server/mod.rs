@@ -3,7 +3,7 @@
 //! - `node`: the node thread, the only writer of the state; `committer`: the log thread;
 //!   `snapshotter`: the snapshot thread;
 //! - `client`: the client port, a task per connection; `line`: the outbox that both sides share,
-//!   with the ordering rule; `report`: four-letter words;
+//!   with the ordering rule; `report`: four-letter words; `scrape`: the Prometheus endpoint;
 //! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
 //! - `load`, `secret`: what is read at the start; `clock`, `inbox`, `net`, `throttle`: small tools.
 
@@ -19,6 +19,7 @@ pub mod net;
 pub mod node;
 pub mod quorum_link;
 pub mod report;
+pub mod scrape;
 pub mod secret;
 pub mod snapshotter;
 pub mod standalone;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::{Config, Whitelist};
 use crate::ops::four_letter;
 use crate::ops::stats::{
-    Conf, Connection, ConnectionSession, ExpirySets, Latency, Sessions, Stats,
+    Conf, Connection, ConnectionSession, ExpirySets, Latency, Memory, Sessions, Stats,
 };
 use crate::ops::{Effect, Environment, Metrics, Word, format};
 use crate::storage::disk::DiskRef;
@@ -168,6 +168,13 @@ impl Reporter {
         text
     }
 
+    /// The text of the Prometheus endpoint; empty without it.
+    pub fn exposition(&self, clients: &Clients) -> String {
+        // No connection has this number: nobody is asking by one.
+        let stats = self.stats(Word::Mntr, clients, ConnId(u64::MAX));
+        self.metrics.exposition(&stats).unwrap_or_default()
+    }
+
     fn stats(&self, word: Word, clients: &Clients, asking: ConnId) -> Stats {
         let needs = word.needs();
         let counters = &self.counters;
@@ -223,6 +230,9 @@ impl Reporter {
                 }
                 stats.ephemerals.sort_unstable_by_key(|(session, _)| *session);
             }
+        }
+        if word == Word::Envi {
+            stats.memory = Memory::of_this_process();
         }
         if needs.sizes {
             let dirs = load::dirs(&self.config);

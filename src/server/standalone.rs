@@ -208,7 +208,7 @@ impl Standalone {
             watches: WatchTable::new(),
             lines: DashMap::with_hasher(crate::types::hasher()),
             rules: rules(&config, true),
-            metrics: Arc::new(Metrics::new(false)),
+            metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
             clock,
         });
         let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
@@ -241,8 +241,9 @@ impl Standalone {
         let clients = Arc::new(Clients::new(&config, shared, Arc::clone(&inbox), reporter));
         let sweep = tokio::spawn(Arc::clone(&clients).sweep());
         let purge = tokio::spawn(purge(Arc::clone(&config), disk));
+        let scrape = super::scrape::start(&config, &clients).await?;
         let accept = tokio::spawn(clients.accept(listener));
-        let tasks = vec![accept, sweep, purge];
+        let tasks = [accept, sweep, purge].into_iter().chain(scrape).collect();
         Ok(Standalone { client, inbox, node: Some(node), tasks })
     }
 

@@ -136,7 +136,7 @@ impl EnsembleMember {
             watches: WatchTable::new(),
             lines: DashMap::with_hasher(crate::types::hasher()),
             rules: rules(&config, false),
-            metrics: Arc::new(Metrics::new(false)),
+            metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
             clock,
         });
         let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
@@ -180,7 +180,9 @@ impl EnsembleMember {
         let clients = Arc::new(Clients::new(&config, shared, Arc::clone(&inbox), reporter));
         let sweep = tokio::spawn(Arc::clone(&clients).sweep());
         let purge = tokio::spawn(purge(Arc::clone(&config), disk));
-        let tasks = vec![tokio::spawn(clients.accept(listener)), sweep, purge];
+        let scrape = crate::server::scrape::start(&config, &clients).await?;
+        let accept = tokio::spawn(clients.accept(listener));
+        let tasks = [accept, sweep, purge].into_iter().chain(scrape).collect();
         Ok(EnsembleMember { client, inbox, node: Some(node), tasks })
     }
 
