@@ -325,8 +325,10 @@ impl Draft {
             );
             return;
         }
-        // What is switched off needs nothing built.
-        let off = row.kind == table::Kind::Bool && value.eq_ignore_ascii_case("false");
+        // A feature that is switched off needs nothing built; that of syncEnabled is to switch off.
+        let off = row.kind == table::Kind::Bool
+            && value.eq_ignore_ascii_case("false")
+            && !key.ends_with("syncEnabled");
         let changed = !off && !value.eq_ignore_ascii_case(row.default);
         self.warnings.retain(|w| {
             w.key.as_deref() != Some(key)

@@ -87,6 +87,11 @@ impl Metrics {
         self.advanced[summary as usize].record(value);
     }
 
+    /// Records a value `n` times in an advanced summary, for what was measured together.
+    pub fn record_advanced_many(&self, summary: Advanced, value: i64, n: u64) {
+        self.advanced[summary as usize].record_many(value, n);
+    }
+
     /// Records a value in a key's basic summary.
     pub fn record_for(&self, set: BasicSet, key: &str, value: i64) {
         let mut map = self.basic_sets[set as usize].lock();
@@ -193,20 +198,33 @@ impl Summary {
     }
 
     fn record(&self, value: i64) {
+        self.record_many(value, 1);
+    }
+
+    fn record_many(&self, value: i64, n: u64) {
+        if n == 0 {
+            return;
+        }
         self.min.fetch_min(value, Relaxed);
         self.max.fetch_max(value, Relaxed);
-        self.sum.fetch_add(value, Relaxed);
-        let before = self.count.fetch_add(1, Relaxed);
+        self.sum.fetch_add(value.saturating_mul(i64::try_from(n).unwrap_or(i64::MAX)), Relaxed);
+        let before = self.count.fetch_add(n, Relaxed);
         if let Some(samples) = &self.samples {
             // Vitter's algorithm R; the "random" slot is a mix of the count, which is enough for
             // numbers that only people look at.
-            let slot = if before < RESERVOIR as u64 { before } else { mix(before) % (before + 1) };
-            if let Some(sample) = usize::try_from(slot).ok().and_then(|s| samples.get(s)) {
+            let held = usize::try_from(before).unwrap_or(usize::MAX);
+            if held < RESERVOIR {
+                let more = usize::try_from(n).unwrap_or(usize::MAX);
+                let end = held.saturating_add(more).min(RESERVOIR);
+                samples[held..end].iter().for_each(|sample| sample.store(value, Relaxed));
+            } else if let Ok(slot) = usize::try_from(mix(before) % (before + 1))
+                && let Some(sample) = samples.get(slot)
+            {
                 sample.store(value, Relaxed);
             }
         }
         if let Some(histogram) = &self.histogram {
-            histogram.record(value as f64);
+            histogram.record_many(value as f64, usize::try_from(n).unwrap_or(usize::MAX));
         }
     }
 

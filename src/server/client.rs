@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::auth::address_text;
 use crate::config::Config;
 use crate::ops::Word;
-use crate::ops::metrics::Counter;
+use crate::ops::metrics::{Advanced, Counter};
 use crate::replica::conn::{Conn, Ended, Submit, Turn, Want};
 use crate::replica::reads::View;
 use crate::types::{ConnId, Hasher, SessionId, Zxid};
@@ -353,6 +353,10 @@ impl Task<'_> {
             drop(line);
             drop(state);
             clients.reporter.counters.turn(frames, answered, bytes as u64);
+            if reads {
+                // Answered within the turn that they arrived in.
+                shared.metrics.record_advanced_many(Advanced::ReadLatency, 0, answered);
+            }
             for (counter, n) in
                 [(Counter::ThrottledOps, throttled), (Counter::RequestThrottleWaitCount, 0)]
             {
@@ -481,6 +485,8 @@ fn settle(
         for since in waiting.drain(..answered.min(waiting.len())) {
             let latency = now_ms.saturating_sub(since);
             clients.reporter.counters.answered(latency);
+            let metric = i64::try_from(latency).unwrap_or(i64::MAX);
+            clients.shared.metrics.record_advanced(Advanced::UpdateLatency, metric);
             line.stats.answered(1, latency, now_ms);
         }
         if waiting.is_empty() && waiting.capacity() > 64 {

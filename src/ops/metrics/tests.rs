@@ -55,6 +55,20 @@ fn the_reservoir_follows_what_is_recorded() {
 }
 
 #[test]
+fn what_was_measured_together_counts_together() {
+    let metrics = Metrics::default();
+    metrics.record_advanced_many(Advanced::ReadLatency, 0, 0);
+    metrics.record_advanced_many(Advanced::ReadLatency, 2, 1500);
+    metrics.record_advanced_many(Advanced::ReadLatency, 4, 500);
+    let full = lines(&metrics);
+    let got: Vec<&str> = ["cnt", "sum", "min", "max", "p50"]
+        .iter()
+        .map(|p| full[&format!("{p}_readlatency")].as_str())
+        .collect();
+    assert_eq!(got, ["2000", "5000", "2", "4", "2"]);
+}
+
+#[test]
 fn keys_are_bounded() {
     let metrics = Metrics::default();
     for n in 0..KEYS_MAX + 50 {
