@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::config::{Config, Whitelist};
+use crate::config::{Config, MemberAddress, Role, Whitelist};
 use crate::ops::four_letter;
 use crate::ops::stats::{
-    Conf, Connection, ConnectionSession, ExpirySets, Latency, Memory, Sessions, Stats,
+    Conf, Connection, ConnectionSession, ExpirySets, Latency, Memory, Mode, QuorumConf, Sessions,
+    Stats,
 };
 use crate::ops::{Effect, Environment, Metrics, Word, format};
 use crate::storage::disk::DiskRef;
@@ -257,21 +258,17 @@ impl Reporter {
     /// Sessions and connections by when they expire, in wall-clock time.
     fn sessions(&self, stats: &mut Stats, clients: &Clients) {
         let clock = clients.shared.clock;
-        let (answer, answers) = mpsc::channel();
-        clients.inbox.send(Event::Look(Box::new(move |sessions| {
-            let deadlines: Vec<_> = sessions.deadlines().collect();
-            // The asker may have given up.
-            let _ = answer.send(deadlines);
-        })));
-        let deadlines = answers.recv_timeout(LOOK_PATIENCE).unwrap_or_default();
         let offset = clock.wall().0 - clock.mono().as_millis() as i64;
-        let mut buckets = std::collections::BTreeMap::<i64, Vec<String>>::new();
-        for (session, deadline_ms) in deadlines {
-            let at = deadline_ms as i64 + offset;
-            buckets.entry(at).or_default().push(format!("0x{:x}", session.0));
-        }
-        let global = ExpirySets { buckets: buckets.into_iter().collect() };
-        stats.sessions = Sessions::Tracked { global, local: None };
+        stats.sessions = if matches!(stats.mode, Mode::Follower | Mode::Observer) {
+            // Only the leader knows when they expire.
+            let state = clients.shared.state.read();
+            let mut global: Vec<(i64, i64)> =
+                state.sessions().iter().map(|(id, ms)| (id.0, ms.into())).collect();
+            global.sort_unstable();
+            Sessions::Learned { global, local: None }
+        } else {
+            Sessions::Tracked { global: self.expiring_sessions(clients, offset), local: None }
+        };
         let mut buckets = std::collections::BTreeMap::<i64, Vec<String>>::new();
         for line in &clients.shared.lines {
             let session = line.lock().session;
@@ -283,6 +280,23 @@ impl Reporter {
             buckets.entry(rounded).or_default().push(text);
         }
         stats.connection_expiry = ExpirySets { buckets: buckets.into_iter().collect() };
+    }
+
+    /// Sessions by when they expire, asked of the node thread.
+    fn expiring_sessions(&self, clients: &Clients, offset: i64) -> ExpirySets {
+        let (answer, answers) = mpsc::channel();
+        clients.inbox.send(Event::Look(Box::new(move |sessions| {
+            let deadlines: Vec<_> = sessions.deadlines().collect();
+            // The asker may have given up.
+            let _ = answer.send(deadlines);
+        })));
+        let deadlines = answers.recv_timeout(LOOK_PATIENCE).unwrap_or_default();
+        let mut buckets = std::collections::BTreeMap::<i64, Vec<String>>::new();
+        for (session, deadline_ms) in deadlines {
+            let at = deadline_ms as i64 + offset;
+            buckets.entry(at).or_default().push(format!("0x{:x}", session.0));
+        }
+        ExpirySets { buckets: buckets.into_iter().collect() }
     }
 
     fn conf(&self) -> Conf {
@@ -301,9 +315,28 @@ impl Reporter {
             min_session_timeout: config.timing.min_session_timeout_ms.into(),
             max_session_timeout: config.timing.max_session_timeout_ms.into(),
             backlog: config.listen.backlog.map_or(-1, i64::from),
-            server_id: config.quorum.my_id.unwrap_or(0),
-            quorum: None,
+            // Apache's standalone server has no id, whatever myid says.
+            server_id: config.quorum.my_id.filter(|_| config.is_distributed()).unwrap_or(0),
+            quorum: self.quorum_conf(),
         }
+    }
+
+    fn quorum_conf(&self) -> Option<QuorumConf> {
+        let quorum = &self.config.quorum;
+        let members = quorum.config.as_ref().filter(|_| self.config.is_distributed())?;
+        let me = quorum.my_id.and_then(|id| members.members.get(&crate::types::ServerId(id)))?;
+        let ports = |port: fn(&MemberAddress) -> u16| {
+            let ports: Vec<String> = me.addresses.iter().map(|a| port(a).to_string()).collect();
+            ports.join("|")
+        };
+        Some(QuorumConf {
+            init_limit: quorum.init_limit_ticks.into(),
+            sync_limit: quorum.sync_limit_ticks.into(),
+            election_port: ports(|a| a.election_port),
+            quorum_port: ports(|a| a.quorum_port),
+            observer: me.role == Role::Observer,
+            membership: Some(members.to_string()),
+        })
     }
 }
 
