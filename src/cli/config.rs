@@ -61,22 +61,22 @@ pub fn run(command: ConfigCommand, defines: &[String]) -> u8 {
         }
         ConfigCommand::Explain { key } => match explain(&key) {
             Ok(text) => {
-                print!("{text}");
+                super::say(&text);
                 exit::OK
             }
             Err(diagnostic) => {
-                eprintln!("{diagnostic}");
+                esuper::say(&format!("{diagnostic}\n"));
                 exit::INVALID_INVOCATION
             }
         },
         ConfigCommand::Defaults => {
-            print!("{}", defaults());
+            super::say(&defaults());
             exit::OK
         }
         ConfigCommand::Show { file, set, all } => {
             match load_file(&file, &overrides(defines, &set), &RealFiles) {
                 Ok(loaded) => {
-                    print!("{}", show(&loaded, all));
+                    super::say(&show(&loaded, all));
                     exit::OK
                 }
                 Err(errors) => {
@@ -90,7 +90,7 @@ pub fn run(command: ConfigCommand, defines: &[String]) -> u8 {
 
 fn print_all(list: &[Diagnostic]) {
     for diagnostic in list {
-        println!("{diagnostic}");
+        super::say(&format!("{diagnostic}\n"));
     }
 }
 

@@ -148,6 +148,16 @@ pub fn run(cli: Cli) -> u8 {
     }
 }
 
+/// Writes to standard output. When nobody reads it any more (`| head`), the process ends: there is
+/// nothing left to do for a command that only says something.
+pub(crate) fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(exit::OK.into());
+    }
+}
+
 /// `VersionInfoMain`.
 fn version_info() -> u8 {
     println!(

@@ -38,7 +38,7 @@ pub enum SnapshotCommand {
 pub fn run(command: SnapshotCommand) -> u8 {
     let done = match command {
         SnapshotCommand::Dump { path, data } => files(&path).and_then(|files| match files.last() {
-            Some(newest) => dump(newest, data).map(|text| print!("{text}")),
+            Some(newest) => dump(newest, data).map(|text| super::say(&text)),
             None => Err(format!("there is no snapshot in {}", path.display())),
         }),
         SnapshotCommand::Check { path } => files(&path).and_then(|files| check(&files)),

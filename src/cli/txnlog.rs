@@ -28,11 +28,25 @@ pub enum LogCommand {
     },
 }
 
+/// A dump is written in pieces of this size.
+const PAGE: usize = 64 * 1024;
+
 /// Does it; the number is the exit code.
 pub fn run(command: LogCommand) -> u8 {
     let done = match &command {
         LogCommand::Dump { path } => files(path).and_then(|files| {
-            files.iter().try_for_each(|file| dump(file, &mut |line| println!("{line}")))
+            let mut page = String::new();
+            let done = files.iter().try_for_each(|file| {
+                dump(file, &mut |line| {
+                    page.push_str(line);
+                    page.push('\n');
+                    if page.len() > PAGE {
+                        super::say(&std::mem::take(&mut page));
+                    }
+                })
+            });
+            super::say(&page);
+            done
         }),
         LogCommand::Check { path } if path.is_dir() => check_directory(path),
         LogCommand::Check { path } => check_file(path),
