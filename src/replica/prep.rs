@@ -25,7 +25,7 @@ use crate::state::StateMachine;
 use crate::state::digest;
 use crate::types::{
     Acl, Code, CreateMode, Id, OwnerKind, OwnerRules, Perms, SessionId, StatPersisted, WallTime,
-    Zxid, path,
+    Zxid, java, path,
 };
 
 /// Settings of preparation.
@@ -147,7 +147,9 @@ impl Prep {
         for path in &paths {
             self.remove(&work, path);
         }
-        let paths = self.options.close_session_txn.then(|| paths.into_iter().collect());
+        let mut paths: Vec<String> = paths.into_iter().collect();
+        java::copied_set_order(&mut paths);
+        let paths = self.options.close_session_txn.then_some(paths);
         self.entry(caller, zxid, time, OpCode::CLOSE_SESSION.0, Txn::CloseSession { paths })
     }
 

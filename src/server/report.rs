@@ -226,7 +226,8 @@ impl Reporter {
             }
             if needs.sessions {
                 for (session, _) in state.sessions_with_ephemerals() {
-                    let paths = state.ephemerals_of(session).collect();
+                    let mut paths: Vec<String> = state.ephemerals_of(session).collect();
+                    crate::types::java::grown_set_order(&mut paths);
                     stats.ephemerals.push((session.0, paths));
                 }
                 stats.ephemerals.sort_unstable_by_key(|(session, _)| *session);

@@ -6,6 +6,7 @@
 mod acl;
 mod code;
 mod id;
+pub mod java;
 pub mod path;
 mod stat;
 mod time;

@@ -62,3 +62,20 @@ fn owners_tell_their_kind() {
     assert_eq!(extended.kind(ttl), OwnerKind::Ttl(5));
     assert_eq!(plain.kind(ttl), OwnerKind::Ephemeral(SessionId(ttl)));
 }
+
+#[test]
+fn java_orders_strings_by_hash() {
+    assert_eq!(java::string_hash("hello"), 99_162_322);
+    assert_eq!(java::string_hash(""), 0);
+    // Seen on Apache 3.9.5: the order in which ephemerals go.
+    let check = |names: &[&str], expect: &[&str]| {
+        let mut names: Vec<String> = names.iter().map(|s| s.to_string()).collect();
+        java::copied_set_order(&mut names);
+        assert_eq!(names, expect);
+    };
+    check(&["/e1", "/e2"], &["/e2", "/e1"]);
+    check(&["/e1", "/e2", "/e3", "/e4", "/e5"], &["/e1", "/e2", "/e3", "/e4", "/e5"]);
+    let mut names = ["/e1", "/e12"].map(String::from);
+    java::grown_set_order(&mut names);
+    assert_eq!(names, ["/e12", "/e1"]);
+}
