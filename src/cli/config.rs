@@ -65,7 +65,7 @@ pub fn run(command: ConfigCommand, defines: &[String]) -> u8 {
                 exit::OK
             }
             Err(diagnostic) => {
-                esuper::say(&format!("{diagnostic}\n"));
+                eprintln!("{diagnostic}");
                 exit::INVALID_INVOCATION
             }
         },
