@@ -120,7 +120,9 @@ async fn serve(call: Call) -> u8 {
     if !once.is_empty() {
         shell.connect(&server).await;
         shell.execute(&once).await;
-        return shell.code;
+        // As there, the session isn't closed: its ephemeral nodes live until it times out. Dropping
+        // the client would close it.
+        std::process::exit(shell.code.into());
     }
     let terminal = std::io::stdin().is_terminal();
     let support = if terminal { "enabled" } else { "disabled" };
