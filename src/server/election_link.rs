@@ -15,7 +15,7 @@
 //!
 //! Bad input (a wrong hello, a length out of range) closes that one connection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,10 +45,14 @@ const STRANGERS_MAX: usize = 64;
 const GREETINGS_MAX: usize = 256;
 /// The first wait between attempts to reach a peer for which a message waits.
 const REDIAL_MIN: Duration = Duration::from_millis(50);
+/// The wait after a reset: the peer has just died, the next attempt will say so.
+const RESET_PAUSE: Duration = Duration::from_millis(5);
 /// The last of those waits.
 const REDIAL_MAX: Duration = Duration::from_secs(3);
 /// How long a larger peer has to dial back before it hears another hello.
 const DIAL_BACK: Duration = Duration::from_millis(500);
+/// A hello that comes so soon after a connection was made has crossed it.
+const CROSSING: Duration = Duration::from_millis(200);
 /// Between attempts to bind the port, as Apache.
 const BIND_PAUSE: Duration = Duration::from_secs(1);
 /// What an observer without an id calls itself (Apache `QuorumPeer.OBSERVER_ID`).
@@ -124,6 +128,11 @@ impl Inbox {
         self.queue.lock().pop_front()
     }
 
+    /// Has the reader look, though no message came.
+    fn poke(&self) {
+        (self.wake)();
+    }
+
     fn put(&self, message: Received) {
         let mut queue = self.queue.lock();
         let was_empty = queue.is_empty();
@@ -149,6 +158,7 @@ struct Link {
     writer: AbortHandle,
     /// A message waits.
     wake: Arc<Notify>,
+    since: tokio::time::Instant,
 }
 
 impl Drop for Link {
@@ -172,6 +182,10 @@ struct Peer {
     dialling: bool,
     /// Dial even if no message waits: it asked for it.
     asked: bool,
+    /// The last attempt to reach it was refused: nothing listens there.
+    refused: bool,
+    /// Ends the dialler's pause: a connection came or went.
+    changed: Arc<Notify>,
 }
 
 struct Shared {
@@ -248,6 +262,12 @@ impl ElectionLinks {
             peers.iter().filter(|(_, p)| p.link.is_some()).map(|(id, _)| *id).collect();
         ids.sort();
         ids
+    }
+
+    /// Members whose port refuses connections. The inbox's wake is called when this changes.
+    pub fn unreachable(&self) -> BTreeSet<ServerId> {
+        let peers = self.shared.peers.lock();
+        peers.iter().filter(|(_, p)| p.member && p.refused).map(|(id, _)| *id).collect()
     }
 
     /// Closes the port and every connection.
@@ -354,8 +374,12 @@ impl Shared {
         let peer = peers.entry(id).or_default();
         peer.said = said;
         if dial_back {
-            // It would not say hello if it had a connection, so ours, if any, is dead.
             drop(stream);
+            if peer.link.as_ref().is_some_and(|link| link.since.elapsed() < CROSSING) {
+                // Its hello and our dialling have crossed.
+                return;
+            }
+            // It would not say hello if it had a connection, so ours, if any, is dead.
             peer.link = None;
             peer.asked = true;
             self.dial(id, peer);
@@ -398,7 +422,12 @@ impl Shared {
             peer.waiting = peer.last.clone();
         }
         peer.asked = false;
-        peer.link = Some(Link { generation, reader, writer, wake });
+        peer.changed.notify_one();
+        if std::mem::take(&mut peer.refused) {
+            self.inbox.poke();
+        }
+        let since = tokio::time::Instant::now();
+        peer.link = Some(Link { generation, reader, writer, wake, since });
         tracing::debug!(%id, generation, "election link up");
     }
 
@@ -466,9 +495,17 @@ impl Shared {
         }
         tracing::debug!(%id, generation, %error, "election link down");
         peer.link = None;
+        peer.changed.notify_one();
         if !peer.member {
             peers.remove(&id);
-        } else if peer.waiting.is_some() {
+            return;
+        }
+        // What was sent last may not have arrived; and a member that has died is known by its port
+        // refusing.
+        if peer.waiting.is_none() {
+            peer.waiting = peer.last.clone();
+        }
+        if peer.waiting.is_some() {
             self.dial(id, peer);
         }
     }
@@ -504,13 +541,28 @@ impl Shared {
         Some(addresses)
     }
 
+    fn set_refused(&self, id: ServerId, refused: bool) {
+        let mut peers = self.peers.lock();
+        let Some(peer) = peers.get_mut(&id) else { return };
+        let refused = refused && peer.link.is_none();
+        if std::mem::replace(&mut peer.refused, refused) != refused {
+            drop(peers);
+            self.inbox.poke();
+        }
+    }
+
     async fn dial_until_done(self: Arc<Self>, id: ServerId) {
         let mut pause = REDIAL_MIN;
         let mut attempts = 0_u32;
         while let Some(addresses) = self.dial_target(id) {
             attempts += 1;
-            match self.dial_once(id, &addresses).await {
+            let dialled = self.dial_once(id, &addresses).await;
+            let refused =
+                dialled.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+            self.set_refused(id, refused);
+            match dialled {
                 Ok(()) => pause = pause.max(DIAL_BACK),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => pause = RESET_PAUSE,
                 Err(error) if attempts == 1 => {
                     tracing::warn!(%id, ?addresses, %error, "cannot reach a peer's election port");
                 }
@@ -521,8 +573,15 @@ impl Shared {
                 self.peers.lock().remove(&id);
                 return;
             }
-            if self.peers.lock().get(&id).is_some_and(|peer| peer.link.is_none()) {
-                tokio::time::sleep(pause).await;
+            let alone = self
+                .peers
+                .lock()
+                .get(&id)
+                .and_then(|peer| peer.link.is_none().then(|| Arc::clone(&peer.changed)));
+            if let Some(changed) = alone {
+                if tokio::time::timeout(pause, changed.notified()).await.is_ok() {
+                    pause = REDIAL_MIN;
+                }
                 pause = (pause * 2).min(REDIAL_MAX);
             }
         }
@@ -539,7 +598,11 @@ impl Shared {
         };
         stream.write_all(&hello.encode()).await?;
         if id > self.options.me {
-            return stream.shutdown().await;
+            stream.shutdown().await?;
+            // It closes, and dials back; a reset means that nobody has read the hello.
+            let mut nothing = [0; 16];
+            let closed = tokio::time::timeout(DIAL_BACK, stream.read(&mut nothing)).await;
+            return closed.unwrap_or(Ok(0)).map(|_| ());
         }
         let mut peers = self.peers.lock();
         if let Some(peer) = peers.get_mut(&id)

@@ -112,7 +112,7 @@ pub enum LinkEvent {
     Packet(QuorumPacket),
     /// The snapshot stream behind a SNAP packet has arrived whole, signature included.
     Image(ImageId),
-    /// Some of that stream has arrived: the other side lives.
+    /// Some of that stream has arrived, or some of ours was taken: the other side lives.
     Progress,
     /// The connection is gone, or could not be made. Never said after [`Action::CloseLink`].
     Down,

@@ -3,7 +3,7 @@
 //! Roles get a `&mut Core` with every event. They never change the role themselves: they ask by
 //! [`Core::leave`], and [`Peer`](super::Peer) does it after the event.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::action::*;
 use super::election::Vote;
@@ -68,6 +68,8 @@ pub(super) struct Core {
     next_link: u64,
     actions: VecDeque<Action>,
     pub transition: Option<Transition>,
+    /// Members whose election port refuses connections.
+    pub unreachable: BTreeSet<ServerId>,
     /// Counters for operators.
     pub stats: Stats,
 }
@@ -118,6 +120,7 @@ impl Core {
             next_link: LINK_OUTBOUND,
             actions: VecDeque::new(),
             transition: None,
+            unreachable: BTreeSet::new(),
             stats: Stats::default(),
             options,
         }

@@ -9,7 +9,7 @@
 //!
 //! An [`Election`] is a value without actions: it says what happened by [`Step`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::membership::Membership;
@@ -106,6 +106,8 @@ pub struct Election {
     decide_at: Option<Instant>,
     repeat_at: Instant,
     repeat_every: Duration,
+    /// Members that refuse connections.
+    unreachable: BTreeSet<ServerId>,
     waits: Waits,
     #[cfg(any(test, feature = "sim"))]
     wrong_order: bool,
@@ -143,6 +145,7 @@ impl Election {
             decide_at: None,
             repeat_at: now + waits.repeat_min,
             repeat_every: waits.repeat_min,
+            unreachable: BTreeSet::new(),
             waits,
             #[cfg(any(test, feature = "sim"))]
             wrong_order: false,
@@ -184,6 +187,18 @@ impl Election {
             version: crate::proto::election::NOTIFICATION_VERSION,
             config: Some(members.text.clone()),
         }
+    }
+
+    /// Names the members that refuse connections: they run no server, so no better vote is to be
+    /// expected of them. Which vote wins is not touched, only whether to wait for one.
+    pub fn set_unreachable(
+        &mut self,
+        now: Instant,
+        servers: &BTreeSet<ServerId>,
+        members: &Membership,
+    ) -> Step {
+        self.unreachable.clone_from(servers);
+        self.tally(now, members).unwrap_or(Step::Wait)
     }
 
     /// Checks what the first vote leads to: with a single voter it decides.
@@ -319,7 +334,8 @@ impl Election {
         }
         let mine = self.ballot();
         let all = members.quorum.voters();
-        if all.iter().all(|s| self.votes.get(s).is_some_and(|b| b.agrees(&mine))) {
+        let agrees = |s: &ServerId| self.votes.get(s).is_some_and(|b| b.agrees(&mine));
+        if all.iter().all(|s| agrees(s) || self.unreachable.contains(s)) {
             return Some(Step::Elected(self.proposal));
         }
         self.decide_at.get_or_insert(now + self.waits.finalize);

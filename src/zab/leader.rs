@@ -253,7 +253,13 @@ impl Leader {
                 }
             }
             LinkEvent::Down => self.forget(core, link),
-            LinkEvent::Image(_) | LinkEvent::Progress => {}
+            // Some of a snapshot was taken by the other side (ZOOKEEPER-1465).
+            LinkEvent::Progress => {
+                if let Some(l) = self.links.get_mut(&link) {
+                    l.deadline = now + core.options.init_time() + core.options.sync_time();
+                }
+            }
+            LinkEvent::Image(_) => {}
         }
         self.check_alone(core, now);
     }

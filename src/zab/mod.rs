@@ -40,6 +40,8 @@ pub mod options;
 pub mod quorum;
 pub mod sync;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 pub use action::{
@@ -265,6 +267,19 @@ impl Peer {
         self.settle(now);
     }
 
+    /// The members whose election port refuses connections, all of them. An election doesn't wait
+    /// for their votes once a quorum agrees; nothing else depends on it. One that does not answer
+    /// at all isn't among them: it may be alive behind a broken network.
+    pub fn set_unreachable(&mut self, now: Instant, servers: BTreeSet<ServerId>) {
+        self.core.unreachable = servers;
+        if let Role::Electing(election) = &mut self.role {
+            let members = &self.core.options.membership;
+            let step = election.set_unreachable(now, &self.core.unreachable, members);
+            self.take(step);
+        }
+        self.settle(now);
+    }
+
     /// Something happened to a link between servers.
     pub fn handle_link(&mut self, now: Instant, link: LinkId, event: LinkEvent) {
         match &mut self.role {
@@ -468,7 +483,10 @@ impl Peer {
         };
         self.core.round += 1;
         self.core.stats.elections += 1;
-        let election = Election::new(now, me, part, self.core.round, own, waits);
+        let mut election = Election::new(now, me, part, self.core.round, own, waits);
+        let members = &self.core.options.membership;
+        // Nothing can be decided yet: only the own vote is there.
+        let _ = election.set_unreachable(now, &self.core.unreachable, members);
         #[cfg(any(test, feature = "sim"))]
         let election = election.with_wrong_order(mutant!(self.core, WrongVoteOrder));
         self.role = Role::Electing(Box::new(election));

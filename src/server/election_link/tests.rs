@@ -150,11 +150,17 @@ async fn a_smaller_peer_is_dialled_back_and_hears_the_last_message_again() {
         patient(first.read_buf(&mut rest)).await.expect("read");
     }
     assert_eq!(&rest[..], &frame(b"vote")[..]);
-    // The fake restarts and says hello, as the smaller one.
-    let mut again = TcpStream::connect(("127.0.0.1", a.port())).await.expect("connect");
-    again.write_all(&hello(3, port)).await.expect("hello");
-    assert!(is_closed(&mut again).await, "the larger one closes and dials back");
-    let (mut second, _) = patient(fake.accept()).await.expect("dialled back");
+    // The fake restarts and says hello, as the smaller one; one that comes too soon may have crossed
+    // the dialling, so it says so again.
+    let mut second = loop {
+        let mut again = TcpStream::connect(("127.0.0.1", a.port())).await.expect("connect");
+        again.write_all(&hello(3, port)).await.expect("hello");
+        assert!(is_closed(&mut again).await, "the larger one closes and dials back");
+        let back = tokio::time::timeout(Duration::from_millis(100), fake.accept()).await;
+        if let Ok(back) = back {
+            break back.expect("dialled back").0;
+        }
+    };
     let (_, rest) = patient(read_hello(&mut second)).await.expect("hello");
     if rest.is_empty() {
         assert_eq!(read_frame(&mut second).await, text("vote"));
@@ -297,4 +303,19 @@ async fn an_occupied_port_is_an_error_that_names_it() {
     };
     let error = ElectionLinks::start(options, Inbox::new(|| {})).await.map(|_| ());
     assert!(error.expect_err("occupied").to_string().contains(&port.to_string()));
+}
+
+#[tokio::test]
+async fn a_port_that_refuses_is_known_until_it_answers() {
+    let port = free_port();
+    let mut a = Node::start(2, &[(1, port)]).await;
+    assert!(a.links.unreachable().is_empty(), "nobody has tried");
+    a.links.send(ServerId(1), text("vote"));
+    let woken = tokio::time::timeout(PATIENCE, a.woken.recv());
+    woken.await.expect("in time").expect("sender lives");
+    assert_eq!(a.links.unreachable(), BTreeSet::from([ServerId(1)]));
+    let at = move |o: &mut Options| o.listen = vec![HostPort::new("127.0.0.1", port)];
+    let mut b = Node::start_with(1, &[], at).await;
+    assert_eq!(b.receive().await, (2, text("vote")));
+    assert!(a.links.unreachable().is_empty());
 }

@@ -17,6 +17,11 @@ use crate::zab::{self, Membership};
 /// (`zookeeper.jute.maxbuffer.extrasize`, ZOOKEEPER-3496): the largest request still has a header.
 const RECORD_EXTRA: usize = 1 << 20;
 
+/// How long a leader's port may stay closed, in `leaderConnectDelayDuringRetryMs`.
+const CONNECT_DELAYS: u32 = 10;
+/// Attempts to reach it within that time.
+const CONNECT_TRIES: u32 = 100;
+
 /// A configuration that does not make a member.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
@@ -111,7 +116,11 @@ impl Setup {
         peer.notification_min = ms(quorum.notification_min_ms);
         peer.notification_max = ms(quorum.notification_max_ms).min(peer.notification_max);
         peer.notification_max = peer.notification_max.max(peer.notification_min);
-        peer.connect_retry = ms(quorum.leader_connect_delay_ms / 2);
+        // Five attempts 100 ms apart in Apache; the same time and more, in smaller steps, because a
+        // new leader's port is open a few milliseconds after its election.
+        let connect_time = ms(quorum.leader_connect_delay_ms) * CONNECT_DELAYS;
+        peer.connect_retry = connect_time / CONNECT_TRIES;
+        peer.connect_tries = CONNECT_TRIES;
         peer.establish_patience = peer.init_time();
         peer.force_snapshot_sync = quorum.force_snapshot_sync;
         peer.log_sync = config.storage.snapshot_size_factor >= 0.0;

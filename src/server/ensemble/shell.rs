@@ -1,6 +1,7 @@
 //! Carries out what Zab asks for: messages, links, files. What concerns the state or the clients is
 //! handed back to the node thread.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub struct Shell {
     dial_limit: Duration,
     deliver: Deliver,
     next_image: u64,
+    unreachable: BTreeSet<ServerId>,
 }
 
 impl Shell {
@@ -98,6 +100,7 @@ impl Shell {
             dial_limit: setup.dial_limit,
             deliver,
             next_image: 1,
+            unreachable: BTreeSet::new(),
         })
     }
 
@@ -120,6 +123,11 @@ impl Shell {
     }
 
     fn read_votes(&mut self, now: Instant, peer: &mut Peer) {
+        let unreachable = self.election.unreachable();
+        if unreachable != self.unreachable {
+            self.unreachable.clone_from(&unreachable);
+            peer.set_unreachable(now, unreachable);
+        }
         while let Some(message) = self.inbox.take() {
             match Notification::decode(message.payload) {
                 Ok(notification) => peer.handle_notification(now, message.from, notification),
