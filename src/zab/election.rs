@@ -278,6 +278,9 @@ impl Election {
                 self.decide_at = Some(now);
                 step
             }
+            // It may have missed our vote: we sent it while it still followed, and it dropped it.
+            // (Apache leaves it waiting until the vote is repeated.)
+            None if step == Step::Wait && self.proposal.beats(&vote, members) => Step::Answer(from),
             None => step,
         }
     }

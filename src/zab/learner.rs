@@ -90,6 +90,8 @@ pub(super) struct Learner {
     phase: Phase,
     epoch: Option<Epoch>,
     tries_left: u32,
+    /// It has served clients: what ends it now is no vain attempt.
+    served: bool,
     /// When the leader counts as silent.
     deadline: Instant,
     /// What is known to be committed, or was the leader's initial history.
@@ -121,6 +123,7 @@ impl Learner {
             phase: Phase::Connecting { retry_at: Some(now + wait) },
             epoch: None,
             tries_left: core.options.connect_tries,
+            served: false,
             deadline: now + wait + core.options.init_time(),
             committed: Zxid::ZERO,
             repeated_through: Zxid::ZERO,
@@ -148,6 +151,10 @@ impl Learner {
 
     pub fn is_serving(&self) -> bool {
         self.phase == Phase::Serving
+    }
+
+    pub fn has_served(&self) -> bool {
+        self.served
     }
 
     pub fn epoch(&self) -> Option<Epoch> {
@@ -612,6 +619,7 @@ impl Learner {
 
     fn serve(&mut self, core: &mut Core) {
         self.phase = Phase::Serving;
+        self.served = true;
         core.vote.peer_epoch = self.epoch.unwrap_or_default();
         self.deliver(core);
         self.announce(core);

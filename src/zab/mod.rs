@@ -433,7 +433,7 @@ impl Peer {
         match &mut self.role {
             Role::Leading(leader) => leader.end(&mut self.core),
             Role::Learning(learner) => {
-                self.failures = if learner.is_serving() { 0 } else { self.failures + 1 };
+                self.failures = if learner.has_served() { 0 } else { self.failures + 1 };
                 learner.end(&mut self.core);
             }
             _ => {}
