@@ -253,11 +253,9 @@ impl Leader {
                 }
             }
             LinkEvent::Down => self.forget(core, link),
-            // Some of a snapshot was taken by the other side (ZOOKEEPER-1465).
             LinkEvent::Progress => {
-                if let Some(l) = self.links.get_mut(&link) {
-                    l.deadline = now + core.options.init_time() + core.options.sync_time();
-                }
+                let deadline = now + core.options.init_time() + core.options.sync_time();
+                self.links.entry(link).and_modify(|l| l.deadline = deadline);
             }
             LinkEvent::Image(_) => {}
         }
