@@ -151,10 +151,12 @@ impl DurableFile {
         self.file = None;
     }
 
-    /// Writes the mark; with `sync` it's durable on return (the caller syncs the directory).
+    /// Writes the mark; with `sync` it's durable on return.
     pub fn write(&mut self, mark: Durable, sync: bool) -> Result<()> {
+        let mut created = false;
         if self.file.is_none() {
-            let file = if self.disk.exists(&self.path) {
+            created = !self.disk.exists(&self.path);
+            let file = if !created {
                 self.disk.open_write(&self.path)
             } else {
                 self.disk.create(&self.path)
@@ -165,6 +167,10 @@ impl DurableFile {
             file.write_at(0, &mark.encode()).at("write", &self.path)?;
             if sync {
                 file.sync_data().at("sync", &self.path)?;
+            }
+            // Its name must be durable before the log it speaks of has a byte.
+            if created && let Some(dir) = self.path.parent() {
+                self.disk.sync_dir(dir).at("sync", dir)?;
             }
         }
         Ok(())

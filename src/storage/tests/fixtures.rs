@@ -65,17 +65,23 @@ fn load_state(disk: &DiskRef, dirs: &Dirs, options: Options) -> (StateMachine, V
     let recovery = RecoveryOptions { trust_empty: false, ..RecoveryOptions::default() };
     let mut r = recover(disk, dirs, &recovery, || StateLoader::new(options)).unwrap();
     let mut state = r.sink.finish(r.base.zxid, r.base.digest);
+    // A snapshot of Apache's may hold half of the transaction behind the one its digest names; its
+    // own loader counts that as a mismatch as well.
+    let at_load = state.digest_mismatches();
+    assert!(at_load <= 1);
     let mut logged = Vec::new();
     let mut changes = Vec::new();
     while let Some(l) = r.replay.next().unwrap() {
         assert_eq!(l.entry.encode(), l.bytes, "{}: {:?}", l.path.display(), l.entry);
+        let before = state.digest_mismatches();
         state.apply(&l.entry, &mut changes);
+        assert_eq!(state.digest_mismatches(), before, "after {:?}", l.entry);
         changes.clear();
         logged.push(l);
     }
     let end = r.replay.finish(true).unwrap();
     assert_eq!(end.last, state.last_zxid());
-    assert_eq!(state.digest_mismatches(), 0);
+    assert_eq!(state.digest_mismatches(), at_load);
     (state, logged)
 }
 
