@@ -30,6 +30,8 @@ const DIGEST_VERSION: i32 = 2;
 const PLAIN_END: [u8; 5] = [0, 0, 0, 1, b'/'];
 const GZ_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BUFFER: usize = 256 << 10;
+/// A snapshot is synced after so many bytes while it is written.
+const SYNC_EVERY: u64 = 4 << 20;
 /// More than all optional sections can take.
 const SECTIONS_MAX: u64 = 64 << 10;
 
@@ -89,6 +91,8 @@ pub struct Sections {
 struct Sink {
     file: Box<dyn DiskFile>,
     at: u64,
+    /// Up to here it is on the disk already.
+    synced: u64,
     buf: Vec<u8>,
 }
 
@@ -97,6 +101,16 @@ impl Sink {
         self.file.write_at(self.at, &self.buf)?;
         self.at += self.buf.len() as u64;
         self.buf.clear();
+        self.keep_up()
+    }
+
+    /// Syncs every so often. A file system in ordered mode writes new data of all files before it
+    /// commits, so hundreds of megabytes left to the end would hold up a sync of the log meanwhile.
+    fn keep_up(&mut self) -> io::Result<()> {
+        if self.at - self.synced >= SYNC_EVERY {
+            self.file.sync_data()?;
+            self.synced = self.at;
+        }
         Ok(())
     }
 }
@@ -109,6 +123,7 @@ impl io::Write for Sink {
         if bytes.len() >= BUFFER {
             self.file.write_at(self.at, bytes)?;
             self.at += bytes.len() as u64;
+            self.keep_up()?;
         } else {
             self.buf.extend_from_slice(bytes);
         }
@@ -185,7 +200,7 @@ impl SnapshotWriter {
         let rest = final_name.strip_prefix(names::SNAPSHOT_PREFIX).unwrap_or_default();
         let tmp = dir.join(format!("{}{rest}", names::SNAPSHOT_TMP_PREFIX));
         let file = disk.create(&tmp).at("create", &tmp)?;
-        let sink = Sink { file, at: 0, buf: Vec::with_capacity(BUFFER) };
+        let sink = Sink { file, at: 0, synced: 0, buf: Vec::with_capacity(BUFFER) };
         let output = match compression {
             Compression::Plain => Output::Plain(sink),
             Compression::Gz => Output::Gz(GzEncoder::new(sink, flate2::Compression::default())),

@@ -30,6 +30,9 @@ pub const LOG_HEADER_LEN: usize = 16;
 pub const RECORD_HEAD_LEN: usize = 12;
 /// After the entry.
 pub const END_OF_RECORD: u8 = b'B';
+/// Zeros written behind a batch when it reaches the end of those written before: syncs of the next
+/// batches find their blocks allocated and have only data to write. (Zeros by `set_len` are holes.)
+const ZEROS_BYTES: u64 = 256 << 10;
 /// The file grows when less than this is left.
 const PADDING_SLACK: u64 = 4096;
 /// The batch buffer is given back when a batch made it larger than this.
@@ -78,6 +81,8 @@ struct Open {
     end: u64,
     /// Allocated length.
     len: u64,
+    /// Written up to here, with zeros behind the last record: blocks that a sync need not allocate.
+    zeroed: u64,
     /// Of the durable mark's last writing.
     marked: u64,
 }
@@ -227,10 +232,16 @@ impl TxnLog {
             open.file.set_len(len).at("extend", &open.path)?;
             open.len = len;
         }
+        let records = self.batch.len();
         BatchMark { begin, end, last: self.last }.write(&mut self.batch);
+        let written = begin + self.batch.len() as u64;
+        if written > open.zeroed && self.options.prealloc_bytes > 0 {
+            open.zeroed = (written + ZEROS_BYTES).min(len).max(written);
+            self.batch.resize((open.zeroed - begin) as usize, 0);
+        }
         open.file.write_at(begin, &self.batch).at("write", &open.path)?;
         open.len = open.len.max(begin + self.batch.len() as u64);
-        self.batch.truncate(self.batch.len() - BATCH_MARK_LEN);
+        self.batch.truncate(records);
         let mut sync_time = Duration::ZERO;
         if self.options.force_sync {
             let before = clock();
@@ -256,7 +267,8 @@ impl TxnLog {
             self.durable.write(mark, true)?;
         }
         let file = self.disk.create(&path).at("create", &path)?;
-        self.open = Some(Open { file, path, name: self.first, end: 0, len: 0, marked: 0 });
+        self.open =
+            Some(Open { file, path, name: self.first, end: 0, len: 0, zeroed: 0, marked: 0 });
         Ok(())
     }
 

@@ -167,16 +167,18 @@ fn spawn(command: Vec<String>, dir: PathBuf, port: u16, traced: bool) -> io::Res
     Ok(server)
 }
 
-/// The only child of a process, waited for; found by looking at the parents of all processes.
-fn child_of(parent: u32) -> io::Result<u32> {
+/// What a tracer runs, waited for: its child that has become another program. (The tracer makes
+/// other children before, to try what the kernel can do.)
+fn child_of(tracer: u32) -> io::Result<u32> {
     for _ in 0..500 {
         for process in fs::read_dir("/proc")?.flatten() {
             let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
             let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
-            let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-            if fields.split(' ').nth(1).and_then(|field| field.parse().ok()) == Some(parent) {
+            let (name, fields) = stat.rsplit_once(") ").unwrap_or_default();
+            let parent = fields.split(' ').nth(1).and_then(|field| field.parse().ok());
+            if parent == Some(tracer) && !name.ends_with("(strace") {
                 return Ok(pid);
             }
         }
