@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 #![allow(dead_code)]
 
+mod clients;
 mod crash;
 mod data;
 mod differential;
@@ -19,6 +20,7 @@ fn main() {
     let mut suite = Suite::default();
     differential::replay::add(&mut suite);
     differential::live::add(&mut suite);
+    clients::add(&mut suite);
     crash::add(&mut suite);
     ensemble::add(&mut suite);
     wire::add(&mut suite);

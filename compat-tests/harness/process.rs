@@ -96,7 +96,9 @@ pub fn tail(path: &Path, bytes_max: u64) -> String {
     let _ = file.seek(SeekFrom::Start(len.saturating_sub(bytes_max)));
     let mut bytes = Vec::new();
     let _ = file.read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
+    // The frames of Java's stack traces say little for their length.
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().filter(|l| !l.starts_with("\tat ")).map(|l| format!("{l}\n")).collect()
 }
 
 /// Runs a program to its end; `Err` holds what it printed when it failed or took too long.

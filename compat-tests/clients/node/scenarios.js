@@ -1,0 +1,188 @@
+// What users do with node-zookeeper-client.
+'use strict';
+const zookeeper = require('node-zookeeper-client');
+const readline = require('readline');
+const hosts = process.argv[2];
+const lines = readline.createInterface({ input: process.stdin });
+
+function connect() {
+  return new Promise((resolve, reject) => {
+    const c = zookeeper.createClient(hosts, { sessionTimeout: 15000 });
+    const timer = setTimeout(() => reject(new Error('not connected')), 60000);
+    c.once('connected', () => { clearTimeout(timer); resolve(c); });
+    c.connect();
+  });
+}
+// Calls a method with a callback at its end; gives all results.
+function call(c, method, ...args) {
+  return new Promise((resolve, reject) => {
+    c[method](...args, (error, ...results) => (error ? reject(error) : resolve(results)));
+  });
+}
+function check(holds, what) {
+  if (!holds) throw new Error(what);
+}
+async function refused(name, promise) {
+  try { await promise; } catch (e) {
+    check(e.getCode && e.getCode() === zookeeper.Exception[name], 'wanted ' + name + ', got ' + e);
+    return;
+  }
+  throw new Error('wanted ' + name);
+}
+function watcher() {
+  const events = [];
+  const waiting = [];
+  const f = (e) => (waiting.length ? waiting.shift()(e) : events.push(e));
+  f.next = () => (events.length ? Promise.resolve(events.shift())
+    : new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error('no event came')), 30000);
+      waiting.push((e) => { clearTimeout(timer); resolve(e); });
+    }));
+  return f;
+}
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const scenarios = {
+  async basics(c, root) {
+    const [path] = await call(c, 'create', root + '/a', Buffer.from('1'));
+    check(path === root + '/a', path);
+    const [data, stat] = await call(c, 'getData', root + '/a');
+    check(data.toString() === '1' && stat.version === 0, 'data');
+    await call(c, 'setData', root + '/a', Buffer.from('2'), 0);
+    await refused('BAD_VERSION', call(c, 'setData', root + '/a', Buffer.from('3'), 0));
+    await refused('NODE_EXISTS', call(c, 'create', root + '/a'));
+    await refused('NO_NODE', call(c, 'getData', root + '/none'));
+    await call(c, 'mkdirp', root + '/x/y/z');
+    await refused('NOT_EMPTY', call(c, 'remove', root + '/x'));
+    for (const path of ['/x/y/z', '/x/y', '/x']) await call(c, 'remove', root + path);
+    const [gone] = await call(c, 'exists', root + '/x');
+    check(!gone, 'gone');
+    const [s] = await call(c, 'create', root + '/s-', zookeeper.CreateMode.PERSISTENT_SEQUENTIAL);
+    check(s === root + '/s-0000000002', s);
+  },
+  async configWatch(c, root) {
+    const other = await connect();
+    await call(c, 'create', root + '/config', Buffer.from('v0'));
+    for (let i = 0; i < 10; i++) {
+      const w = watcher();
+      const [data] = await call(c, 'getData', root + '/config', w);
+      check(data.toString() === 'v' + i, data.toString());
+      await call(other, 'setData', root + '/config', Buffer.from('v' + (i + 1)));
+      check((await w.next()).getName() === 'NODE_DATA_CHANGED', 'type');
+    }
+    const w = watcher();
+    await call(c, 'exists', root + '/later', w);
+    await call(other, 'create', root + '/later');
+    check((await w.next()).getName() === 'NODE_CREATED', 'created');
+    other.close();
+  },
+  async lock(c, root) {
+    let inside = 0;
+    let turns = 0;
+    await Promise.all([0, 1, 2].map(async () => {
+      const mine = await connect();
+      for (let i = 0; i < 4; i++) {
+        const [me] = await call(mine, 'create', root + '/lock-', zookeeper.CreateMode.EPHEMERAL_SEQUENTIAL);
+        for (;;) {
+          const [all] = await call(mine, 'getChildren', root);
+          all.sort();
+          const at = all.indexOf(me.substring(root.length + 1));
+          if (at === 0) break;
+          const w = watcher();
+          const [there] = await call(mine, 'exists', root + '/' + all[at - 1], w);
+          if (there) await w.next();
+        }
+        check(++inside === 1, 'two hold the lock');
+        turns++;
+        inside--;
+        await call(mine, 'remove', me);
+      }
+      mine.close();
+    }));
+    check(turns === 12, turns + ' turns');
+  },
+  async queue(c, root) {
+    for (let i = 0; i < 20; i++) {
+      await call(c, 'create', root + '/i-', Buffer.from('' + i), zookeeper.CreateMode.PERSISTENT_SEQUENTIAL);
+    }
+    for (let i = 0; i < 20; i++) {
+      const [items] = await call(c, 'getChildren', root);
+      items.sort();
+      const [data] = await call(c, 'getData', root + '/' + items[0]);
+      check(data.toString() === '' + i, 'order');
+      await call(c, 'remove', root + '/' + items[0]);
+    }
+  },
+  async membership(c, root) {
+    const w = watcher();
+    await call(c, 'getChildren', root, w);
+    const other = await connect();
+    await call(other, 'create', root + '/m', zookeeper.CreateMode.EPHEMERAL);
+    check((await w.next()).getName() === 'NODE_CHILDREN_CHANGED', 'joined');
+    const w2 = watcher();
+    await call(c, 'getChildren', root, w2);
+    other.close();
+    check((await w2.next()).getName() === 'NODE_CHILDREN_CHANGED', 'left');
+  },
+  async multi(c, root) {
+    const run = (t) => new Promise((resolve, reject) => t.commit((e, r) => (e ? reject(e) : resolve(r))));
+    await run(c.transaction().create(root + '/a', Buffer.from('1')).setData(root + '/a', Buffer.from('2'), 0)
+      .check(root + '/a', 1));
+    await refused('NO_NODE', run(c.transaction().create(root + '/b').remove(root + '/none')));
+    const [there] = await call(c, 'exists', root + '/b');
+    check(!there, 'nothing may be done');
+  },
+  async acl(c, root) {
+    const bob = await connect();
+    bob.addAuthInfo('digest', Buffer.from('bob:secret'));
+    await call(bob, 'create', root + '/mine', Buffer.from('x'), zookeeper.ACL.CREATOR_ALL_ACL);
+    await refused('NO_AUTH', call(c, 'getData', root + '/mine'));
+    await call(bob, 'getData', root + '/mine');
+    const [acls] = await call(bob, 'getACL', root + '/mine');
+    check(acls[0].id.scheme === 'digest', 'scheme');
+    await call(bob, 'setACL', root + '/mine', zookeeper.ACL.OPEN_ACL_UNSAFE, -1);
+    await call(c, 'getData', root + '/mine');
+    bob.close();
+  },
+  async large(c, root) {
+    const all = [];
+    for (let i = 0; i < 1000; i++) all.push(call(c, 'create', root + '/n' + i));
+    await Promise.all(all);
+    const [children] = await call(c, 'getChildren', root);
+    check(children.length === 1000, children.length);
+    await call(c, 'create', root + '/big', Buffer.alloc(1000000, 'x'));
+    const [data] = await call(c, 'getData', root + '/big');
+    check(data.length === 1000000, 'big');
+  },
+  async reconnect(c, root) {
+    await call(c, 'create', root + '/e', zookeeper.CreateMode.EPHEMERAL);
+    const id = c.getSessionId().toString('hex');
+    const answer = new Promise((resolve) => lines.once('line', resolve));
+    console.log('@restart');
+    await answer;
+    let stat = null;
+    for (let i = 0; i < 100 && !stat; i++) {
+      try { [stat] = await call(c, 'exists', root + '/e'); } catch (e) { await sleep(200); }
+    }
+    check(stat && stat.ephemeralOwner.toString('hex') === id, 'the session and its node go on');
+    check(c.getSessionId().toString('hex') === id, 'another session');
+  },
+};
+
+(async () => {
+  let good = true;
+  for (const [name, run] of Object.entries(scenarios)) {
+    try {
+      const c = await connect();
+      await call(c, 'create', '/' + name);
+      await run(c, '/' + name);
+      c.close();
+      console.log('ok ' + name);
+    } catch (e) {
+      console.error(e);
+      console.log('FAILED ' + name + ': ' + e);
+      good = false;
+    }
+  }
+  process.exit(good ? 0 : 1);
+})();

@@ -1,0 +1,155 @@
+//! What users do with the crate tokio-zookeeper. It knows one address, so of an ensemble the first.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio_zookeeper::{Acl, CreateMode, WatchedEventType, ZooKeeper, ZooKeeperBuilder};
+
+type Result = std::result::Result<(), String>;
+
+async fn connect(address: SocketAddr) -> std::result::Result<ZooKeeper, String> {
+    let mut builder = ZooKeeperBuilder::default();
+    builder.set_timeout(Duration::from_secs(15));
+    let (zk, mut events) = builder.connect(&address).await.map_err(|e| e.to_string())?;
+    tokio::spawn(async move { while events.next().await.is_some() {} });
+    Ok(zk)
+}
+
+fn check(holds: bool, what: &str) -> Result {
+    if holds { Ok(()) } else { Err(what.to_string()) }
+}
+
+fn text(e: impl std::fmt::Debug) -> String {
+    format!("{e:?}")
+}
+
+async fn make(zk: &ZooKeeper, path: &str, data: &'static [u8], mode: CreateMode) -> std::result::Result<String, String> {
+    zk.create(path, data, Acl::open_unsafe(), mode).await.map_err(text)?.map_err(text)
+}
+
+async fn basics(zk: ZooKeeper, _: SocketAddr, root: String) -> Result {
+    let a = format!("{root}/a");
+    check(make(&zk, &a, b"1", CreateMode::Persistent).await? == a, "path")?;
+    let (data, stat) = zk.get_data(&a).await.map_err(text)?.ok_or("gone")?;
+    check(data == b"1" && stat.version == 0, "data")?;
+    let stat = zk.set_data(&a, Some(0), &b"22"[..]).await.map_err(text)?.map_err(text)?;
+    check(stat.version == 1, "version")?;
+    check(zk.set_data(&a, Some(0), &b"3"[..]).await.map_err(text)?.is_err(), "stale")?;
+    check(make(&zk, &a, b"", CreateMode::Persistent).await.is_err(), "exists")?;
+    check(zk.get_data(&format!("{root}/none")).await.map_err(text)?.is_none(), "none")?;
+    let s = make(&zk, &format!("{root}/s-"), b"", CreateMode::PersistentSequential).await?;
+    check(s == format!("{root}/s-0000000001"), "sequence")?;
+    let mut names = zk.get_children(&root).await.map_err(text)?.ok_or("gone")?;
+    names.sort();
+    check(names == ["a", "s-0000000001"], "children")?;
+    zk.delete(&a, Some(1)).await.map_err(text)?.map_err(text)?;
+    check(zk.exists(&a).await.map_err(text)?.is_none(), "deleted")
+}
+
+async fn config_watch(zk: ZooKeeper, address: SocketAddr, root: String) -> Result {
+    let other = connect(address).await?;
+    let path = format!("{root}/config");
+    make(&zk, &path, b"v", CreateMode::Persistent).await?;
+    for _ in 0..5 {
+        let (event, _, _) = zk.with_watcher().get_data(&path).await.map_err(text)?.ok_or("gone")?;
+        other.set_data(&path, None, &b"w"[..]).await.map_err(text)?.map_err(text)?;
+        let event = event.await.map_err(text)?;
+        check(event.event_type == WatchedEventType::NodeDataChanged, "event")?;
+    }
+    let later = format!("{root}/later");
+    let (event, there) = zk.with_watcher().exists(&later).await.map_err(text)?;
+    check(there.is_none(), "not there yet")?;
+    make(&other, &later, b"", CreateMode::Persistent).await?;
+    check(event.await.map_err(text)?.event_type == WatchedEventType::NodeCreated, "created")
+}
+
+async fn membership(zk: ZooKeeper, address: SocketAddr, root: String) -> Result {
+    let other = connect(address).await?;
+    let (event, _) = zk.with_watcher().get_children(&root).await.map_err(text)?.ok_or("gone")?;
+    let member = format!("{root}/m");
+    make(&other, &member, b"h", CreateMode::Ephemeral).await?;
+    check(event.await.map_err(text)?.event_type == WatchedEventType::NodeChildrenChanged, "joined")?;
+    let stat = zk.exists(&member).await.map_err(text)?.ok_or("gone")?;
+    check(stat.ephemeral_owner != 0, "owner")
+}
+
+async fn queue(zk: ZooKeeper, _: SocketAddr, root: String) -> Result {
+    for _ in 0..20 {
+        make(&zk, &format!("{root}/i-"), b"x", CreateMode::PersistentSequential).await?;
+    }
+    for i in 0..20 {
+        let mut items = zk.get_children(&root).await.map_err(text)?.ok_or("gone")?;
+        items.sort();
+        check(items[0] == format!("i-{i:010}"), "order")?;
+        zk.delete(&format!("{root}/{}", items[0]), None).await.map_err(text)?.map_err(text)?;
+    }
+    Ok(())
+}
+
+async fn multi(zk: ZooKeeper, _: SocketAddr, root: String) -> Result {
+    let (a, b, none) = (format!("{root}/a"), format!("{root}/b"), format!("{root}/none"));
+    let results = zk
+        .multi()
+        .create(&a, &b"1"[..], Acl::open_unsafe(), CreateMode::Persistent)
+        .set_data(&a, Some(0), &b"2"[..])
+        .check(&a, 1)
+        .run()
+        .await
+        .map_err(text)?;
+    check(results.len() == 3 && results.iter().all(|r| r.is_ok()), "multi")?;
+    let results = zk
+        .multi()
+        .create(&b, &b"1"[..], Acl::open_unsafe(), CreateMode::Persistent)
+        .delete(&none, None)
+        .run()
+        .await
+        .map_err(text)?;
+    check(results.iter().all(|r| r.is_err()), "a failed multi")?;
+    check(zk.exists(&b).await.map_err(text)?.is_none(), "nothing may be done")
+}
+
+async fn acl(zk: ZooKeeper, _: SocketAddr, root: String) -> Result {
+    let path = format!("{root}/p");
+    make(&zk, &path, b"", CreateMode::Persistent).await?;
+    let (list, stat) = zk.get_acl(&path).await.map_err(text)?.map_err(text)?;
+    check(list == Acl::open_unsafe(), "open")?;
+    zk.set_acl(&path, Acl::read_unsafe(), Some(stat.aversion)).await.map_err(text)?.map_err(text)?;
+    let (list, _) = zk.get_acl(&path).await.map_err(text)?.map_err(text)?;
+    check(list == Acl::read_unsafe(), "read only")
+}
+
+async fn run<F: Future<Output = Result>>(
+    name: &str,
+    address: SocketAddr,
+    scenario: impl FnOnce(ZooKeeper, SocketAddr, String) -> F,
+) -> bool {
+    let root = format!("/{name}");
+    let outcome = async {
+        let zk = connect(address).await?;
+        make(&zk, &root, b"", CreateMode::Persistent).await?;
+        tokio::time::timeout(Duration::from_secs(60), scenario(zk, address, root.clone()))
+            .await
+            .unwrap_or_else(|_| Err("took longer than a minute".to_string()))
+    }
+    .await;
+    match outcome {
+        Ok(()) => println!("ok {name}"),
+        Err(e) => println!("FAILED {name}: {e}"),
+    }
+    true
+}
+
+#[tokio::main]
+async fn main() {
+    let hosts = std::env::args().nth(1).expect("a connect string");
+    let first = hosts.split(',').next().unwrap_or_default();
+    let address = first.parse().expect("host and port");
+    run("basics", address, basics).await;
+    run("config_watch", address, config_watch).await;
+    run("membership", address, membership).await;
+    run("queue", address, queue).await;
+    run("multi", address, multi).await;
+    run("acl", address, acl).await;
+}
