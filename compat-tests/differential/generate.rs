@@ -286,7 +286,8 @@ impl Generator {
         let path = if sequential { self.rng.pick(SEQUENCES).to_string() } else { self.path() };
         let (data, acl) = (self.data(), self.acl());
         let odd = self.rng.one_in(20);
-        let flags = match (odd && !inside_multi, sequential) {
+        let flags = match (odd, sequential) {
+            (true, _) if inside_multi => self.rng.pick(&["4", "5", "6", "7", "-1"]),
             (true, _) => self.rng.pick(&["4", "5", "6", "7", "-1", "100"]),
             (false, true) => self.rng.pick(&["2", "2", "3"]),
             (false, false) => self.rng.pick(&["0", "0", "0", "1"]),

@@ -83,7 +83,7 @@ pub fn first_difference(
             {
                 let only = |a: &Vec<String>, b: &Vec<String>| {
                     let all: Vec<String> =
-                        a.iter().filter(|l| !b.contains(l)).take(12).cloned().collect();
+                        a.iter().filter(|l| !b.contains(l)).take(40).cloned().collect();
                     all.join("\n    ")
                 };
                 return Some(format!(

@@ -4,7 +4,7 @@ use super::render::Names;
 
 /// Makes the answer to `word` comparable: one line of text per line kept.
 pub fn normalise(word: &str, text: &str, names: &Names) -> Vec<String> {
-    let name = word.split_whitespace().next().unwrap_or(word);
+    let name = word.split([' ', '\\']).next().unwrap_or(word);
     match name {
         "srvr" | "stat" => {
             let mut lines: Vec<String> = text.lines().map(|l| stat_line(l, names)).collect();
@@ -23,7 +23,8 @@ pub fn normalise(word: &str, text: &str, names: &Names) -> Vec<String> {
         }
         "dump" => dump(text, names),
         "wchs" | "wchc" | "wchp" => watches(text, names),
-        "mntr" => mntr(text, names),
+        // `mntr namespaces` keeps the per-namespace keys alone, `mntr` all others.
+        "mntr" => mntr(text, word.contains(' ')),
         "envi" => {
             let key = |l: &str| l.split_once('=').map(|(k, _)| k.to_string());
             text.lines().map(|l| key(l).unwrap_or_else(|| l.to_string())).collect()
@@ -165,7 +166,13 @@ fn dump(text: &str, names: &Names) -> Vec<String> {
         } else if line.starts_with('\t') {
             let shown = session_hex(line, names).unwrap_or_else(|| line.trim().to_string());
             match group.last_mut() {
-                Some(last) if last.contains(':') => last.push_str(&format!(" {shown}")),
+                // A session's paths come in no order.
+                Some(last) if last.contains(':') => {
+                    let (head, rest) = last.split_once(':').unwrap_or((last, ""));
+                    let mut paths: Vec<&str> = rest.split_whitespace().chain([&*shown]).collect();
+                    paths.sort();
+                    *last = format!("{head}: {}", paths.join(" "));
+                }
                 _ => group.push(shown),
             }
         } else if line.contains(" expire at ") {
@@ -218,11 +225,11 @@ const SAME: &[&str] = &[
     "zk_stale_sessions_expired",
 ];
 
-fn mntr(text: &str, names: &Names) -> Vec<String> {
-    let _ = names;
+fn mntr(text: &str, namespaces: bool) -> Vec<String> {
     let mut out: Vec<String> = text
         .lines()
         .filter(|l| !l.starts_with("zk_jvm_") && !l.starts_with("zk_process_"))
+        .filter(|l| l.contains("_per_namespace") == namespaces)
         .map(|line| match line.split_once('\t') {
             Some((k, v)) if SAME.contains(&k) => format!("{k} {v}"),
             Some((k, _)) => k.to_string(),

@@ -94,9 +94,14 @@ impl Auth {
         // A list of ten thousand entries is legal, so duplicates are found by a set.
         let mut seen = std::collections::BTreeSet::new();
         for entry in acl.unwrap_or_default().iter().filter(|entry| seen.insert(*entry)) {
-            let (Some(scheme), Some(id)) = (entry.id.scheme.as_deref(), entry.id.id.as_deref())
-            else {
-                return Err(Code::INVALID_ACL);
+            let scheme = entry.id.scheme.as_deref().ok_or(Code::INVALID_ACL)?;
+            let id = match entry.id.id.as_deref() {
+                Some(id) => id,
+                // Who looks at a null id in Apache fails on it; `auth` does not look.
+                None if scheme == "world" || self.is_registered(scheme) => {
+                    return Err(Code::MARSHALLING_ERROR);
+                }
+                None => "",
             };
             match scheme {
                 "world" if id == "anyone" => fixed.push(entry.clone()),
@@ -118,6 +123,16 @@ impl Auth {
     fn counts_as_authenticated(&self, id: &Id) -> bool {
         match id.scheme() {
             "digest" => self.options.digest.is_some(),
+            "x509" => self.options.x509,
+            "sasl" => self.options.sasl,
+            _ => false,
+        }
+    }
+
+    fn is_registered(&self, scheme: &str) -> bool {
+        match scheme {
+            "digest" => self.options.digest.is_some(),
+            "ip" => true,
             "x509" => self.options.x509,
             "sasl" => self.options.sasl,
             _ => false,

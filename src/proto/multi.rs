@@ -44,6 +44,18 @@ impl Op {
         }
     }
 
+    /// The path, which may be null.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Op::Create(_, r) => r.path.as_deref(),
+            Op::CreateTtl(r) => r.path.as_deref(),
+            Op::Delete(r) => r.path.as_deref(),
+            Op::SetData(r) => r.path.as_deref(),
+            Op::Check(r) => r.path.as_deref(),
+            Op::GetData(r) | Op::GetChildren(r) => r.path.as_deref(),
+        }
+    }
+
     /// Whether it is an operation of multiRead.
     pub fn is_read(&self) -> bool {
         matches!(self, Op::GetData(_) | Op::GetChildren(_))
@@ -63,13 +75,23 @@ pub fn read_ops(r: &mut Reader) -> Result<Vec<Op>, DecodeError> {
         let op = match OpCode(header.opcode) {
             opcode @ (OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER) => {
                 let create: CreateRequest = r.get()?;
-                check_flags(create.flags)?;
-                Op::Create(opcode, create)
+                let mode = mode(create.flags)?;
+                if mode.is_ttl() {
+                    let value = create.flags.into();
+                    return Err(DecodeError::Invalid { what: "create flags", value });
+                }
+                Op::Create(kind(mode, opcode), create)
             }
             OpCode::CREATE_TTL => {
                 let create: CreateTtlRequest = r.get()?;
-                check_flags(create.flags)?;
-                Op::CreateTtl(create)
+                let mode = mode(create.flags)?;
+                if mode.is_ttl() {
+                    Op::CreateTtl(create)
+                } else {
+                    let CreateTtlRequest { path, data, acl, flags, .. } = create;
+                    let request = CreateRequest { path, data, acl, flags };
+                    Op::Create(kind(mode, OpCode::CREATE), request)
+                }
             }
             OpCode::DELETE => Op::Delete(r.get()?),
             OpCode::SET_DATA => Op::SetData(r.get()?),
@@ -88,11 +110,14 @@ pub fn read_ops(r: &mut Reader) -> Result<Vec<Op>, DecodeError> {
     }
 }
 
-fn check_flags(flags: i32) -> Result<(), DecodeError> {
-    match CreateMode::from_flags(flags) {
-        Some(_) => Ok(()),
-        None => Err(DecodeError::Invalid { what: "create flags", value: flags.into() }),
-    }
+fn mode(flags: i32) -> Result<CreateMode, DecodeError> {
+    let bad = DecodeError::Invalid { what: "create flags", value: flags.into() };
+    CreateMode::from_flags(flags).ok_or(bad)
+}
+
+/// In a multi the flag makes a container of any create (unlike in a request of its own).
+fn kind(mode: CreateMode, opcode: OpCode) -> OpCode {
+    if mode == CreateMode::Container { OpCode::CREATE_CONTAINER } else { opcode }
 }
 
 /// Encodes the operations, the client's side.

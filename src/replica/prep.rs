@@ -211,6 +211,13 @@ impl Prep {
             return self.finish(&work, opcode, outcome);
         }
         let outcome = match read_op(opcode, body) {
+            // A null path is only here found out by the check of its form.
+            Some(SingleOp::Op(Op::SetData(SetDataRequest { path: None, .. }))) => {
+                Err(match caller.session_check {
+                    Code::OK => Code::BAD_ARGUMENTS,
+                    code => code,
+                })
+            }
             Some(SingleOp::Op(op)) => self.op(&work, &op),
             Some(SingleOp::SetAcl(request)) => self.set_acl(&work, &request),
             Some(SingleOp::Reconfig) if !self.options.reconfig_enabled => {
@@ -228,6 +235,10 @@ impl Prep {
     /// All parts or none: at the first failure what the parts before it did is undone, and the
     /// transaction holds errors from there on (ZOOKEEPER-1624).
     fn multi(&mut self, work: &Work, ops: &[Op]) -> Result<Txn, Code> {
+        // A null path anywhere: in Apache an exception of Java's, which fails the whole request.
+        if ops.iter().any(|op| op.path().is_none()) {
+            return Err(Code::MARSHALLING_ERROR);
+        }
         let digest = self.digest;
         self.overlay.savepoint();
         let mut parts = Vec::with_capacity(ops.len());
@@ -239,7 +250,7 @@ impl Prep {
             }
             match self.op(work, op) {
                 Ok(txn) => parts.push(SubTxn { kind: op.opcode().0, txn }),
-                // A null path: in Apache an exception of Java's, which fails the whole request.
+                // The same for a null id in an ACL.
                 Err(Code::MARSHALLING_ERROR) => {
                     self.overlay.rollback();
                     self.digest = digest;
@@ -456,6 +467,9 @@ impl Prep {
 
     fn set_acl(&mut self, work: &Work, r: &SetAclRequest) -> Result<Txn, Code> {
         ok(work.caller.session_check)?;
+        if r.path.is_none() {
+            return Err(Code::BAD_ARGUMENTS);
+        }
         let at = valid(&r.path)?;
         let acl = self.auth.fix_up(r.acl.as_deref(), &work.caller.ids)?;
         let mut node = self.find(work, at).ok_or(Code::NO_NODE)?;
@@ -583,11 +597,12 @@ fn read_op(opcode: OpCode, body: &Bytes) -> Option<SingleOp> {
 
 /// Whether a write's body decodes, found without building anything. One that doesn't is answered
 /// MARSHALLINGERROR where it arrived, without a transaction (Apache since 3.9.0); only a multi still
-/// takes a zxid.
+/// takes a zxid, unless what is wrong with it is a null ACL (an exception of another kind in Apache).
 pub fn decodes(opcode: OpCode, body: &[u8]) -> bool {
     let mut skip = Skip(body);
     let whole = match opcode {
-        OpCode::MULTI | OpCode::CLOSE_SESSION => Some(()),
+        OpCode::MULTI => (!skip.null_acl_in_multi().unwrap_or(false)).then_some(()),
+        OpCode::CLOSE_SESSION => Some(()),
         OpCode::SYNC => skip.buffer(),
         OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER => skip.create(4),
         OpCode::CREATE_TTL => skip.create(12),
@@ -604,6 +619,45 @@ pub fn decodes(opcode: OpCode, body: &[u8]) -> bool {
 struct Skip<'a>(&'a [u8]);
 
 impl Skip<'_> {
+    /// Whether the first thing wrong with a multi is a create (not createTTL) whose ACL is null.
+    fn null_acl_in_multi(&mut self) -> Option<bool> {
+        let mut reads = None;
+        loop {
+            let opcode = OpCode(self.int()?);
+            let (&done, rest) = self.0.split_first()?;
+            self.0 = rest;
+            self.int()?;
+            let is_read = matches!(opcode, OpCode::GET_DATA | OpCode::GET_CHILDREN);
+            if done != 0 || reads.replace(is_read).is_some_and(|before| before != is_read) {
+                return Some(false);
+            }
+            self.buffer()?;
+            match opcode {
+                OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER => {
+                    self.buffer()?;
+                    let is_null = self.0.starts_with(&(-1i32).to_be_bytes());
+                    self.acl()?;
+                    let mode = CreateMode::from_flags(self.int()?)?;
+                    if is_null || mode.is_ttl() {
+                        return Some(is_null);
+                    }
+                }
+                OpCode::CREATE_TTL => {
+                    self.buffer()?;
+                    self.acl()?;
+                    self.bytes(12)?;
+                }
+                OpCode::DELETE | OpCode::CHECK => self.bytes(4)?,
+                OpCode::SET_DATA => {
+                    self.buffer()?;
+                    self.bytes(4)?;
+                }
+                OpCode::GET_DATA | OpCode::GET_CHILDREN => self.bytes(1)?,
+                _ => return Some(false),
+            }
+        }
+    }
+
     fn bytes(&mut self, n: usize) -> Option<()> {
         self.0 = self.0.get(n..)?;
         Some(())

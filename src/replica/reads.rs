@@ -233,7 +233,8 @@ impl Read<'_> {
         out: &mut BytesMut,
     ) -> Result<Code, Code> {
         let (watches, conn) = (self.view.watches, self.asker.conn);
-        let path = request.path.as_deref().ok_or(Code::MARSHALLING_ERROR)?;
+        // Apache takes a null path: a watch on it can be set and removed, and never fires.
+        let path = request.path.as_deref().unwrap_or("null");
         if opcode == OpCode::ADD_WATCH {
             let kind = match request.kind {
                 0 => WatchKind::Persistent,

@@ -344,7 +344,10 @@ impl Task<'_> {
             line.stats.queued = self.conn.outstanding() as u64;
             if let Some((opcode, xid)) = last {
                 line.stats.last_op = Some(opcode);
-                line.stats.last_cxid = xid.into();
+                // Special xids (pings) are not the client's last request.
+                if xid >= 0 {
+                    line.stats.last_cxid = xid.into();
+                }
             }
             if answered > 0 {
                 line.stats.answered(answered, 0, now_ms);
@@ -460,6 +463,7 @@ impl Task<'_> {
             return Some(false);
         };
         let argument = argument.to_vec();
+        self.line.lock().stats.received += 1;
         let text = self.clients.reporter.answer(word, &argument, self.clients, self.line.id);
         self.input.clear();
         self.out.extend_from_slice(text.as_bytes());
