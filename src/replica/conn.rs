@@ -322,31 +322,32 @@ impl Conn {
             if let Some(why) = self.end {
                 return Ok(Want::End(why));
             }
-            if self.phase == Phase::Open && turn.rules.throttles() {
+            let throttled = self.phase == Phase::Open && turn.rules.throttles();
+            if throttled {
                 self.queue.iter_mut().for_each(|queued| queued.throttled = true);
-                return Ok(Want::Relief);
-            }
-            if let Some(want) = self.run_queue(turn) {
+            } else if let Some(want) = self.run_queue(turn) {
                 return Ok(want);
             }
             if self.end.is_some() {
                 continue;
             }
+            let blocked = if throttled { Want::Relief } else { Want::Answers };
             if !self.wants_input(turn.rules) {
-                return Ok(Want::Answers);
+                return Ok(blocked);
             }
-            let Some(head) = input.get(..4) else { return Ok(Want::Input) };
+            let more = if throttled && !self.queue.is_empty() { blocked } else { Want::Input };
+            let Some(head) = input.get(..4) else { return Ok(more) };
             let length = i32::from_be_bytes([head[0], head[1], head[2], head[3]]);
             if length <= 0 || length as usize > turn.rules.limits.frame_bytes_max {
                 return Err("a frame of impossible length");
             }
             let length = length as usize;
             if input.len() < 4 + length {
-                return Ok(Want::Input);
+                return Ok(more);
             }
             if self.phase == Phase::Fresh {
                 self.connect(&input[4..4 + length], turn)?;
-            } else if let Some(want) = self.request(&input[4..4 + length], turn)? {
+            } else if let Some(want) = self.request(&input[4..4 + length], throttled, turn)? {
                 return Ok(want);
             }
             turn.frames += 1;
@@ -388,7 +389,12 @@ impl Conn {
     }
 
     /// Takes one request: acts on it, answers it, or queues it. Some: it can't be taken yet.
-    fn request(&mut self, frame: &[u8], turn: &mut Turn) -> Result<Option<Want>, Ended> {
+    fn request(
+        &mut self,
+        frame: &[u8],
+        throttled: bool,
+        turn: &mut Turn,
+    ) -> Result<Option<Want>, Ended> {
         let Some((header, body)) = frame.split_first_chunk::<8>() else {
             return Err("a frame shorter than a request header");
         };
@@ -408,7 +414,7 @@ impl Conn {
         }
         let class = opcode.class();
         let may_be_ordered = goes_to_node(class, turn.rules);
-        if !may_be_ordered && self.queue.is_empty() && self.pending == 0 {
+        if !may_be_ordered && self.queue.is_empty() && self.pending == 0 && !throttled {
             let Some(view) = turn.view else { return Ok(Some(Want::State)) };
             if turn.is_full() {
                 return Ok(Some(Want::Room));
@@ -441,7 +447,7 @@ impl Conn {
             ids: Arc::clone(&self.ids),
             ordered: may_be_ordered && prep::decodes(opcode, body),
             received_ms: turn.now_ms,
-            throttled: false,
+            throttled,
             large,
         });
         Ok(None)
@@ -569,3 +575,6 @@ fn goes_to_node(class: Class, rules: &Rules) -> bool {
 
 /// The xid of a ping's reply, whatever the request's was.
 pub(super) const PING_XID: i32 = Xid::PING.0;
+
+#[cfg(test)]
+mod tests;

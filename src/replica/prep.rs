@@ -168,9 +168,13 @@ impl Prep {
             if node.children > 0 {
                 return Err(Code::NOT_EMPTY);
             }
-            let kind = self.options.owner_rules.kind(node.stat.ephemeral_owner);
-            if matches!(kind, OwnerKind::Ephemeral(_)) {
-                return Err(Code::BAD_VERSION);
+            // Apache only refuses plain ephemerals here, and so may delete a persistent node that
+            // has taken the name meanwhile, or a TTL node that was just written.
+            let idle_ms = work.time.0.saturating_sub(node.stat.mtime);
+            match self.options.owner_rules.kind(node.stat.ephemeral_owner) {
+                OwnerKind::Container => {}
+                OwnerKind::Ttl(ttl_ms) if idle_ms > ttl_ms => {}
+                _ => return Err(Code::BAD_VERSION),
             }
             self.remove(&work, path);
             Ok(Txn::Delete { path: path.to_string() })
@@ -697,4 +701,4 @@ impl Skip<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -184,3 +184,6 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -293,7 +293,10 @@ pub(crate) fn acls(word: &str) -> Option<Vec<Acl>> {
 pub(crate) fn op(words: &[String]) -> Op {
     let path = nullable(&words[1]);
     let named = |name: &str| words.iter().find_map(|w| w.strip_prefix(name)?.strip_prefix('='));
-    let plain: Vec<&String> = words[2..].iter().filter(|w| !w.contains('=')).collect();
+    let plain: Vec<&String> = words[2..]
+        .iter()
+        .filter(|w| !["flags=", "acl=", "op=", "ttl="].iter().any(|named| w.starts_with(named)))
+        .collect();
     let version = |at: usize| plain.get(at).map_or(-1, |v| v.parse().unwrap());
     let data = plain.first().and_then(|w| nullable(w)).map(Bytes::from);
     match words[0].as_str() {

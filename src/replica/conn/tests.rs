@@ -1,0 +1,787 @@
+//! A whole standalone server made of values, spoken to by frames: transcripts in `fixtures/conn`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+
+use super::*;
+use crate::proto::multi::{Op, write_ops};
+use crate::proto::records::*;
+use crate::replica::password::Passwords;
+use crate::replica::prep::PrepOptions;
+use crate::replica::prep::tests::{acls, op, split};
+use crate::replica::reaper::ReaperOptions;
+use crate::replica::{Action, Deliver, Options, Replica, reply};
+use crate::state::watch::WatchTable;
+use crate::state::{Change, EventKind, StateMachine};
+use crate::types::{Instant, Now, OwnerRules, Perms, Stat, WallTime};
+
+/// A connection and what the shell keeps of it.
+struct Side {
+    name: String,
+    conn: Conn,
+    input: BytesMut,
+    out: BytesMut,
+    ops: BTreeMap<i32, VecDeque<OpCode>>,
+    answered: usize,
+    session: Option<(SessionId, i32)>,
+    closing: bool,
+    close: Option<Ended>,
+    gone: bool,
+    greeted: bool,
+    password: Bytes,
+    xid: i32,
+}
+
+struct Outs<'a> {
+    sides: &'a mut BTreeMap<u64, Side>,
+    auth: &'a Auth,
+}
+
+impl Outs<'_> {
+    fn with(&mut self, conn: ConnId, act: impl FnOnce(&mut Side)) {
+        if let Some(side) = self.sides.get_mut(&conn.0).filter(|side| !side.gone) {
+            act(side);
+        }
+    }
+}
+
+impl Deliver for Outs<'_> {
+    fn frame(&mut self, conn: ConnId, frame: &[u8], done: u32) {
+        self.with(conn, |side| {
+            side.out.extend_from_slice(frame);
+            side.answered += done as usize;
+        });
+    }
+    fn event(&mut self, conn: ConnId, kind: EventKind, change: &Change) {
+        let auth = self.auth;
+        self.with(conn, |side| {
+            if change.acl().is_none_or(|acl| auth.check(acl, side.conn.ids(), Perms::READ)) {
+                reply::write_event(&mut side.out, change.zxid, kind, change.path());
+            }
+        });
+    }
+    fn connected(&mut self, conn: ConnId, session: SessionId, timeout_ms: i32) {
+        self.with(conn, |side| side.session = Some((session, timeout_ms)));
+    }
+    fn closing(&mut self, conn: ConnId) {
+        self.with(conn, |side| side.closing = true);
+    }
+    fn close(&mut self, conn: ConnId, why: &'static str) {
+        self.with(conn, |side| side.close = Some(why));
+    }
+}
+
+pub(crate) struct Subject {
+    rules: Rules,
+    state: StateMachine,
+    watches: WatchTable,
+    replica: Replica,
+    sides: BTreeMap<u64, Side>,
+    names: BTreeMap<String, u64>,
+    now: Now,
+    hold: bool,
+    appended: Zxid,
+    log: String,
+}
+
+const SUPER: &str = "super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
+
+impl Subject {
+    pub(crate) fn new() -> Subject {
+        let owner_rules = OwnerRules { extended_types: true, emulate_353: false };
+        let state = StateMachine::new(crate::state::Options { owner_rules, digest: true });
+        let auth = crate::auth::Options {
+            digest: Some(crate::auth::DigestAlgorithm::Sha1),
+            super_digest: Some(SUPER.to_string()),
+            ensemble_names: Some(vec!["home".to_string()]),
+            ..Default::default()
+        };
+        let options = Options {
+            prep: PrepOptions {
+                owner_rules,
+                digest: true,
+                close_session_txn: true,
+                enforce_quota: false,
+                reconfig_enabled: false,
+            },
+            auth: auth.clone(),
+            passwords: Passwords::Secret {
+                secret: b"secret".to_vec(),
+                taken_over: BTreeSet::new(),
+            },
+            first_session_id: 0x100,
+            tick_ms: 1000,
+            timeout_min_ms: 2000,
+            timeout_max_ms: 20_000,
+            reaper: ReaperOptions {
+                check_interval_ms: 60_000,
+                max_per_minute: 10_000,
+                max_never_used_ms: 0,
+            },
+        };
+        let now = Now { mono: Instant::from_millis(100_000), wall: WallTime(5000) };
+        Subject {
+            rules: Rules { auth: Auth::new(auth), standalone: true, ..Rules::default() },
+            replica: Replica::standalone(options, &state, now),
+            state,
+            watches: WatchTable::new(),
+            sides: BTreeMap::new(),
+            names: BTreeMap::new(),
+            now,
+            hold: false,
+            appended: Zxid::ZERO,
+            log: String::new(),
+        }
+    }
+
+    pub(crate) fn run(&mut self, commands: &str) -> String {
+        let mut lines = commands.lines();
+        while let Some(line) = lines.next() {
+            let words = split(line);
+            match words[0].as_str() {
+                "hold" => self.hold = true,
+                "persist" => {
+                    self.hold = false;
+                    self.pump();
+                    self.hold = words.get(1).is_some();
+                }
+                "tick" => self.tick(words[1].parse().expect("ms")),
+                "gone" => self.gone(&words[1]),
+                "limits" => self.limits(&words[1..]),
+                "outstanding" => {
+                    let n = words[1].parse().expect("number");
+                    self.rules.load.outstanding.store(n, Ordering::Relaxed);
+                    self.pump();
+                }
+                name => {
+                    let mut bytes = BytesMut::new();
+                    let rest = line[name.len()..].to_string();
+                    for command in rest.split(';') {
+                        self.command(name, &split(command), &mut lines, &mut bytes);
+                    }
+                    self.send(name, &bytes);
+                }
+            }
+            self.print();
+        }
+        std::mem::take(&mut self.log)
+    }
+
+    fn limits(&mut self, words: &[String]) {
+        for word in words {
+            let (key, value) = word.split_once('=').expect("key=value");
+            let n: usize = value.parse().unwrap_or(0);
+            let limits = &mut self.rules.limits;
+            match key {
+                "frame" => limits.frame_bytes_max = n,
+                "queue" => limits.queued_requests_max = n,
+                "global" => limits.global_outstanding_max = n,
+                "throttle" => limits.throttle_requests_max = n,
+                "wait" => limits.throttled_op_wait_ms = n as u64,
+                "large" => limits.large_request_bytes = Some(n),
+                "large-total" => limits.large_requests_bytes_max = n,
+                "high-water" => limits.output_high_water_bytes = n,
+                "enforce" => self.rules.enforced_schemes = vec![value.to_string()],
+                other => panic!("limit {other}"),
+            }
+        }
+    }
+
+    fn tick(&mut self, ms: u64) {
+        self.now.mono = self.now.mono + std::time::Duration::from_millis(ms);
+        self.now.wall.0 += ms as i64;
+        let mut outs = Outs { sides: &mut self.sides, auth: &self.rules.auth };
+        self.replica.handle_timeout(self.now, &self.state, &mut outs);
+        self.pump();
+    }
+
+    fn gone(&mut self, name: &str) {
+        let id = self.names[name];
+        let side = self.sides.get_mut(&id).expect("known");
+        side.gone = true;
+        let session = side.conn.session();
+        self.watches.remove_conn(ConnId(id));
+        self.replica.handle_disconnect(session, ConnId(id));
+    }
+
+    fn side(&mut self, name: &str) -> &mut Side {
+        let next = self.sides.len() as u64 + 1;
+        let id = *self.names.entry(name.to_string()).or_insert(next);
+        self.sides.entry(id).or_insert_with(|| Side {
+            name: name.to_string(),
+            conn: Conn::new(ConnId(id), "10.0.0.1"),
+            input: BytesMut::new(),
+            out: BytesMut::new(),
+            ops: BTreeMap::new(),
+            answered: 0,
+            session: None,
+            closing: false,
+            close: None,
+            gone: false,
+            greeted: false,
+            password: Bytes::new(),
+            xid: 0,
+        })
+    }
+
+    fn command(
+        &mut self,
+        name: &str,
+        words: &[String],
+        lines: &mut std::str::Lines,
+        bytes: &mut BytesMut,
+    ) {
+        if words[0] == "raw" {
+            bytes.extend_from_slice(&unhex(&words[1]));
+            return;
+        }
+        if words[0] == "connect" {
+            let ask = self.connect(&words[1..]);
+            self.side(name);
+            let at = crate::proto::frame::begin(bytes);
+            bytes.put(&ask);
+            crate::proto::frame::end(bytes, at);
+            return;
+        }
+        let mut body = BytesMut::new();
+        let mut ops = Vec::new();
+        if words[0].starts_with("multi") {
+            ops = lines
+                .by_ref()
+                .take_while(|line| *line != "end")
+                .map(|l| read_op(&split(l)))
+                .collect();
+        }
+        let (xid, opcode) = request(words, &ops, &mut body);
+        let side = self.side(name);
+        let xid = xid.unwrap_or_else(|| {
+            side.xid += 1;
+            side.xid
+        });
+        side.ops.entry(xid).or_default().push_back(opcode);
+        let at = crate::proto::frame::begin(bytes);
+        bytes.i32(xid);
+        bytes.i32(opcode.0);
+        bytes.extend_from_slice(&body);
+        crate::proto::frame::end(bytes, at);
+    }
+
+    fn connect(&mut self, words: &[String]) -> ConnectRequest {
+        let mut ask = ConnectRequest {
+            timeout_ms: 4000,
+            passwd: Some(Bytes::from_static(&[0; 16])),
+            read_only: Some(false),
+            ..Default::default()
+        };
+        for word in words {
+            match word.split_once('=') {
+                Some(("timeout", ms)) => ask.timeout_ms = ms.parse().expect("ms"),
+                Some(("zxid", zxid)) => ask.last_zxid = zxid.parse().expect("zxid"),
+                Some(("session", id)) => ask.session = id.parse().expect("id"),
+                Some(("protocol", n)) => ask.protocol = n.parse().expect("number"),
+                Some(("resume", name)) => {
+                    let side = &self.sides[&self.names[name]];
+                    ask.session = side.session.map_or(0, |(id, _)| id.0);
+                    ask.passwd = Some(side.password.clone());
+                }
+                Some(("passwd", "null")) => ask.passwd = None,
+                Some(("passwd", hex)) => ask.passwd = Some(unhex(hex).into()),
+                None if word == "old" => ask.read_only = None,
+                None if word == "ro" => ask.read_only = Some(true),
+                _ => panic!("{word}"),
+            }
+        }
+        ask
+    }
+
+    fn send(&mut self, name: &str, bytes: &[u8]) {
+        let side = self.side(name);
+        if side.close.is_none() {
+            side.input.extend_from_slice(bytes);
+        }
+        self.pump();
+    }
+
+    /// Lets everything run until nothing moves.
+    fn pump(&mut self) {
+        loop {
+            let mut submits = Vec::new();
+            for side in self.sides.values_mut() {
+                side.conn.answered(std::mem::take(&mut side.answered));
+                if side.gone || side.close.is_some() {
+                    continue;
+                }
+                if let Some((session, _)) = side.session
+                    && side.conn.session() != session
+                {
+                    side.conn.connected(session);
+                }
+                if side.closing {
+                    side.conn.session_over();
+                }
+                let view = View { state: &self.state, watches: &self.watches };
+                let now_ms = self.now.mono.as_millis();
+                let mut turn =
+                    Turn::new(&self.rules, now_ms, Some(view), &mut side.out, &mut submits);
+                match side.conn.run(&mut side.input, &mut turn) {
+                    Ok(Want::End(why)) => side.close = Some(why),
+                    Ok(_) => {}
+                    Err(why) => {
+                        side.out.clear();
+                        side.close = Some(why);
+                    }
+                }
+            }
+            let idle = submits.is_empty();
+            let mut outs = Outs { sides: &mut self.sides, auth: &self.rules.auth };
+            for submit in submits {
+                match submit {
+                    Submit::Connect(ask) => {
+                        self.replica.handle_connect(self.now, &self.state, ask, &mut outs);
+                    }
+                    Submit::Request(request) => {
+                        self.replica.handle_request(self.now, &self.state, request, &mut outs);
+                    }
+                }
+            }
+            while let Some(Action::Append { zxid, .. }) = self.replica.poll_action() {
+                self.appended = zxid;
+            }
+            if !self.hold {
+                self.replica.handle_persisted(self.appended);
+            }
+            let applied = self.replica.has_committed();
+            while self.replica.apply(&mut self.state, &self.watches, &mut outs, 100) {}
+            if idle && !applied && self.sides.values().all(|side| side.answered == 0) {
+                return;
+            }
+            if idle && !applied {
+                // Answers without a transaction (a renewal): once more.
+                continue;
+            }
+        }
+    }
+
+    /// What each connection has received since the last look.
+    fn print(&mut self) {
+        for side in self.sides.values_mut() {
+            let mut out = std::mem::take(&mut side.out);
+            while out.len() >= 4 {
+                let length = out.get_u32() as usize;
+                let frame = out.split_to(length).freeze();
+                let text = shown(side, frame);
+                writeln!(self.log, "{}: {text}", side.name).expect("a string");
+            }
+            if let Some(why) = side.close
+                && !side.gone
+            {
+                writeln!(self.log, "{}: closed, {why}", side.name).expect("a string");
+                side.gone = true;
+                let (id, session) = (side.conn.id, side.conn.session());
+                self.watches.remove_conn(id);
+                self.replica.handle_disconnect(session, id);
+            }
+        }
+        assert_eq!(self.state.digest_mismatches(), 0, "predictions come true");
+    }
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2)
+        .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hex"))
+        .collect()
+}
+
+fn read_op(words: &[String]) -> Op {
+    let read = || ReadRequest { path: Some(words[1].clone()), watch: words.len() > 2 };
+    match words[0].as_str() {
+        "get" => Op::GetData(read()),
+        "children" => Op::GetChildren(read()),
+        _ => op(words),
+    }
+}
+
+/// The body of a request, its operation, and its xid where that is special.
+fn request(words: &[String], ops: &[Op], body: &mut BytesMut) -> (Option<i32>, OpCode) {
+    let mut words = words;
+    let mut xid = None;
+    if let Some(special) = words[0].strip_prefix('@') {
+        xid = Some(special.parse().expect("xid"));
+        words = &words[1..];
+    }
+    let path = words.get(1).filter(|w| *w != "null").cloned();
+    let watch = words.get(2).is_some_and(|w| w == "watch");
+    let read = ReadRequest { path: path.clone(), watch };
+    let opcode = match words[0].as_str() {
+        "ping" => {
+            xid = xid.or(Some(-2));
+            OpCode::PING
+        }
+        "get" => {
+            body.put(&read);
+            OpCode::GET_DATA
+        }
+        "exists" => {
+            body.put(&read);
+            OpCode::EXISTS
+        }
+        "children" => {
+            body.put(&read);
+            OpCode::GET_CHILDREN
+        }
+        "children2" => {
+            body.put(&read);
+            OpCode::GET_CHILDREN2
+        }
+        name @ ("getacl" | "sync" | "ephemerals" | "count" | "deletecontainer") => {
+            body.put(&PathRecord { path });
+            match name {
+                "getacl" => OpCode::GET_ACL,
+                "sync" => OpCode::SYNC,
+                "ephemerals" => OpCode::GET_EPHEMERALS,
+                "count" => OpCode::GET_ALL_CHILDREN_NUMBER,
+                _ => OpCode::DELETE_CONTAINER,
+            }
+        }
+        "setacl" => {
+            let acl = acls(&words[2]);
+            body.put(&SetAclRequest { path, acl, version: -1 });
+            OpCode::SET_ACL
+        }
+        "whoami" => OpCode::WHO_AM_I,
+        "close" => OpCode::CLOSE_SESSION,
+        name @ ("addwatch" | "removewatch" | "checkwatch") => {
+            let kind = words[2].parse().expect("number");
+            body.put(&WatchRequest { path, kind });
+            match name {
+                "addwatch" => OpCode::ADD_WATCH,
+                "removewatch" => OpCode::REMOVE_WATCHES,
+                _ => OpCode::CHECK_WATCHES,
+            }
+        }
+        name @ ("setwatches" | "setwatches2") => {
+            xid = xid.or(Some(-8));
+            let list = |key: &str| {
+                let found = words.iter().find_map(|w| w.strip_prefix(key)?.strip_prefix('='));
+                match found {
+                    Some("null") => None,
+                    Some(paths) => Some(paths.split(',').map(str::to_string).collect()),
+                    None => Some(Vec::new()),
+                }
+            };
+            body.i64(words[1].parse().expect("zxid"));
+            for key in ["data", "exist", "child"] {
+                body.put::<Option<Vec<String>>>(&list(key));
+            }
+            if name == "setwatches" {
+                return (xid, OpCode::SET_WATCHES);
+            }
+            for key in ["persistent", "recursive"] {
+                body.put::<Option<Vec<String>>>(&list(key));
+            }
+            OpCode::SET_WATCHES2
+        }
+        "auth" => {
+            xid = xid.or(Some(-4));
+            let scheme = path;
+            let auth = words.get(2).filter(|w| *w != "null").map(|w| Bytes::from(w.clone()));
+            body.put(&AuthPacket { kind: 0, scheme, auth });
+            OpCode::AUTH
+        }
+        "sasl" => {
+            let token = path.map(Bytes::from);
+            body.put(&SaslToken { token });
+            OpCode::SASL
+        }
+        "multi" => {
+            write_ops(body, ops);
+            OpCode::MULTI
+        }
+        "multiread" => {
+            write_ops(body, ops);
+            OpCode::MULTI_READ
+        }
+        "op" => {
+            if let Some(hex) = words.get(2) {
+                body.extend_from_slice(&unhex(hex));
+            }
+            OpCode(words[1].parse().expect("number"))
+        }
+        "reconfig" => {
+            body.put(&ReconfigRequest { config_version: -1, ..Default::default() });
+            OpCode::RECONFIG
+        }
+        _ => {
+            let op = op(words);
+            match &op {
+                Op::Create(_, r) => body.put(r),
+                Op::CreateTtl(r) => body.put(r),
+                Op::Delete(r) => body.put(r),
+                Op::SetData(r) => body.put(r),
+                Op::Check(r) => body.put(r),
+                Op::GetData(_) | Op::GetChildren(_) => {}
+            }
+            op.opcode()
+        }
+    };
+    (xid, opcode)
+}
+
+fn stat(s: &Stat) -> String {
+    format!(
+        "stat(cz={} mz={} pz={} v={} cv={} av={} owner={:#x} len={} n={})",
+        s.czxid,
+        s.mzxid,
+        s.pzxid,
+        s.version,
+        s.cversion,
+        s.aversion,
+        s.ephemeral_owner,
+        s.data_length,
+        s.num_children
+    )
+}
+
+fn data(data: &Option<Bytes>) -> String {
+    match data {
+        None => "null".to_string(),
+        Some(data) => format!("'{}'", String::from_utf8_lossy(data)),
+    }
+}
+
+/// A received frame in words.
+fn shown(side: &mut Side, frame: Bytes) -> String {
+    let mut r = Reader::new(frame.clone());
+    if !side.greeted {
+        side.greeted = true;
+        let response: ConnectResponse = r.get().expect("a connect response");
+        side.password = response.passwd.clone().unwrap_or_default();
+        let zeros = side.password.iter().all(|b| *b == 0);
+        return format!(
+            "session {:#x} timeout={} password {} read_only={:?} ({} bytes)",
+            response.session,
+            response.timeout_ms,
+            if zeros { "zeros" } else { "given" },
+            response.read_only,
+            frame.len()
+        );
+    }
+    let header: ReplyHeader = r.get().expect("a header");
+    if header.xid == -1 {
+        let event: WatcherEvent = r.get().expect("an event");
+        let kind =
+            ["None", "Created", "Deleted", "DataChanged", "ChildrenChanged"][event.kind as usize];
+        return format!("event {kind} {} zxid={}", event.path.unwrap_or_default(), header.zxid);
+    }
+    let opcode = side.ops.get_mut(&header.xid).and_then(VecDeque::pop_front);
+    let opcode = opcode.unwrap_or(OpCode::ERROR);
+    let name = opcode.label();
+    let mut text = format!("{} {name} zxid={}", header.xid, header.zxid);
+    if header.err != 0 {
+        write!(text, " {}", Code(header.err)).expect("a string");
+    }
+    if r.remaining() > 0 {
+        let body = body_shown(opcode, &mut r);
+        write!(text, " {body}").expect("a string");
+    }
+    assert_eq!(r.remaining(), 0, "{text}: surplus bytes");
+    text
+}
+
+fn body_shown(opcode: OpCode, r: &mut Reader) -> String {
+    match opcode {
+        OpCode::CREATE | OpCode::SYNC => {
+            format!("{:?}", r.get::<PathRecord>().expect("path").path)
+        }
+        OpCode::CREATE2 | OpCode::CREATE_CONTAINER | OpCode::CREATE_TTL => {
+            let response: Create2Response = r.get().expect("create2");
+            format!("{:?} {}", response.path, stat(&response.stat))
+        }
+        OpCode::EXISTS | OpCode::SET_DATA | OpCode::SET_ACL => {
+            stat(&r.get::<StatResponse>().expect("stat").stat)
+        }
+        OpCode::GET_DATA => {
+            let response: DataResponse = r.get().expect("data");
+            format!("{} {}", data(&response.data), stat(&response.stat))
+        }
+        OpCode::GET_CHILDREN | OpCode::GET_EPHEMERALS => {
+            let mut names = r.get::<NamesResponse>().expect("names").names.unwrap_or_default();
+            names.sort();
+            format!("{names:?}")
+        }
+        OpCode::GET_CHILDREN2 => {
+            let response: Children2Response = r.get().expect("children");
+            let mut names = response.children.unwrap_or_default();
+            names.sort();
+            format!("{names:?} {}", stat(&response.stat))
+        }
+        OpCode::GET_ACL => {
+            let response: AclResponse = r.get().expect("acl");
+            let entries: Vec<String> = response
+                .acl
+                .unwrap_or_default()
+                .iter()
+                .map(|a| format!("{}:{}:{}", a.id.scheme(), a.id.id(), a.perms.0))
+                .collect();
+            format!("{entries:?}")
+        }
+        OpCode::GET_ALL_CHILDREN_NUMBER => {
+            r.get::<CountResponse>().expect("count").total.to_string()
+        }
+        OpCode::ADD_WATCH => format!("err={}", r.get::<ErrorResponse>().expect("error").err),
+        OpCode::SASL => format!("token {:?}", r.get::<SaslToken>().expect("token").token),
+        OpCode::WHO_AM_I => {
+            let clients = r.get::<WhoAmIResponse>().expect("clients").clients.unwrap_or_default();
+            let all: Vec<String> = clients
+                .iter()
+                .map(|c| {
+                    let of = |s: &Option<String>| s.clone().unwrap_or_default();
+                    format!("{}={}", of(&c.scheme), of(&c.user))
+                })
+                .collect();
+            format!("{all:?}")
+        }
+        OpCode::MULTI | OpCode::MULTI_READ => {
+            let mut parts = Vec::new();
+            loop {
+                let header: MultiHeader = r.get().expect("a multi header");
+                if header.done {
+                    break;
+                }
+                if header.opcode == -1 {
+                    let code = r.get::<ErrorResponse>().expect("error").err;
+                    assert_eq!(code, header.err);
+                    parts.push(Code(code).to_string());
+                    continue;
+                }
+                let opcode = OpCode(header.opcode);
+                let body = match opcode {
+                    OpCode::DELETE | OpCode::CHECK => String::new(),
+                    _ => body_shown(opcode, r),
+                };
+                parts.push(format!("{} {body}", opcode.label()).trim_end().to_string());
+            }
+            format!("{parts:?}")
+        }
+        _ => format!("{} bytes", {
+            let n = r.remaining();
+            while r.u8().is_ok() {}
+            n
+        }),
+    }
+}
+
+#[test]
+fn transcripts() {
+    crate::testing::datadriven::run("conn", || {
+        let mut subject = Subject::new();
+        move |commands: &str| subject.run(commands)
+    });
+}
+
+/// The frames of a lively connection, to be cut and damaged.
+fn lively() -> Vec<u8> {
+    let mut subject = Subject::new();
+    let mut bytes = BytesMut::new();
+    for line in [
+        "connect",
+        // First, since its reply does not wait for those before it.
+        "auth digest u:p",
+        "create /a x",
+        "get /a watch",
+        "set /a y",
+        "get /a",
+        "children2 / watch",
+        "setwatches2 0 data=/a exist=/b child=/ persistent=/p recursive=/r",
+        "create /a/s- z flags=3",
+        "whoami",
+        "getacl /a",
+        "sync /a",
+        "addwatch /a 1",
+        "delete /a 7",
+        "ping",
+        "close",
+    ] {
+        subject.command("A", &split(line), &mut "".lines(), &mut bytes);
+    }
+    bytes.to_vec()
+}
+
+fn answer_to(pieces: &[&[u8]]) -> (Vec<u8>, Option<Ended>) {
+    let mut subject = Subject::new();
+    for piece in pieces {
+        subject.send("A", piece);
+    }
+    let side = &subject.sides[&1];
+    assert_eq!(subject.state.digest_mismatches(), 0);
+    (side.out.to_vec(), side.close)
+}
+
+/// S4: however the bytes come, the answers are the same.
+#[test]
+fn frames_may_be_cut_anywhere() {
+    let frames = lively();
+    let whole = answer_to(&[&frames]);
+    assert!(whole.0.len() > 500 && whole.1.is_some(), "it says a lot and then good-bye");
+    let bytes: Vec<&[u8]> = frames.chunks(1).collect();
+    assert_eq!(answer_to(&bytes), whole);
+    for at in 1..frames.len() {
+        let (head, tail) = frames.split_at(at);
+        assert_eq!(answer_to(&[head, tail]), whole, "cut at {at}");
+    }
+}
+
+/// S1, S2, S15: whatever byte is wrong, nothing panics, and an answer or an end comes of it.
+#[test]
+fn damaged_frames_do_no_harm() {
+    let frames = lively();
+    for at in 0..frames.len() {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            if frames[at] == value {
+                continue;
+            }
+            let mut damaged = frames.clone();
+            damaged[at] = value;
+            answer_to(&[&damaged]);
+        }
+    }
+    for end in 0..frames.len() {
+        answer_to(&[&frames[..end]]);
+    }
+}
+
+/// S5: a client that asks and does not read is not answered beyond the high-water mark.
+#[test]
+fn output_is_bounded_while_the_client_does_not_read() {
+    let mut subject = Subject::new();
+    subject.rules.limits.output_high_water_bytes = 10_000;
+    subject.run("A connect\nA create /a x");
+    let mut big = BytesMut::new();
+    let request =
+        SetDataRequest { path: Some("/a".into()), data: Some(vec![7; 5000].into()), version: -1 };
+    let at = crate::proto::frame::begin(&mut big);
+    big.i32(99);
+    big.i32(OpCode::SET_DATA.0);
+    big.put(&request);
+    crate::proto::frame::end(&mut big, at);
+    subject.send("A", &big);
+    let mut gets = BytesMut::new();
+    for _ in 0..500 {
+        subject.command("A", &split("get /a"), &mut "".lines(), &mut gets);
+    }
+    subject.send("A", &gets);
+    let side = &subject.sides[&1];
+    assert!(
+        side.out.len() < 20_000,
+        "{} bytes wait for a client that does not read",
+        side.out.len()
+    );
+    let mut answered = 0;
+    for _ in 0..1000 {
+        let side = subject.sides.get_mut(&1).expect("the connection");
+        answered += side.out.len() / 5000;
+        side.out.clear();
+        subject.pump();
+    }
+    assert!(answered >= 500, "all are answered once it reads: {answered}");
+}
