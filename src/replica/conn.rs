@@ -178,6 +178,12 @@ pub struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
+    /// Notes a request for `last`. Special xids (pings) do not hide the client's last real one.
+    fn note(&mut self, opcode: OpCode, xid: i32) {
+        let before = self.last.map_or(-1, |(_, xid)| xid);
+        self.last = Some((opcode, if xid < 0 { before } else { xid }));
+    }
+
     /// A turn in which nothing has happened yet.
     pub fn new(
         rules: &'a Rules,
@@ -419,7 +425,7 @@ impl Conn {
             if turn.is_full() {
                 return Ok(Some(Want::Room));
             }
-            turn.last = Some((opcode, xid));
+            turn.note(opcode, xid);
             let _large = turn.rules.admit_large(frame.len())?;
             let asker = Asker {
                 conn: self.id,
@@ -438,7 +444,7 @@ impl Conn {
             // Nothing behind it is looked at.
             self.phase = Phase::Ending;
         }
-        turn.last = Some((opcode, xid));
+        turn.note(opcode, xid);
         self.queued_bytes += body.len();
         self.queue.push_back(Queued {
             xid,
