@@ -59,6 +59,8 @@ fn p4_last_record_with_zeros_inside_is_a_tail() {
         let _ = disk.remove(&file(mark::DURABLE_NAME));
         poke(&disk, "log.15", at + 40, &vec![0; (end - 1 - at - 40) as usize]);
         assert_loads(&disk, 29);
+        // Apache would refuse to start on the torn record: it's gone.
+        assert!(disk.list(&dirs().logs).unwrap().contains(&("log.15".to_owned(), at)));
     }
 }
 
