@@ -335,19 +335,24 @@ public final class Scenarios {
         ZooKeeper writer = open("", null);
         Events plain = new Events();
         Events deep = new Events();
+        // Clients before 3.9 mix the two up where both are on one path.
+        String below = root + "/below";
+        writer.create(below, null, OPEN, CreateMode.PERSISTENT);
         add.invoke(zk, root, plain, mode.getField("PERSISTENT").get(null));
-        add.invoke(zk, root, deep, mode.getField("PERSISTENT_RECURSIVE").get(null));
+        add.invoke(zk, below, deep, mode.getField("PERSISTENT_RECURSIVE").get(null));
         for (int i = 0; i < 3; i++) {
             writer.create(root + "/k" + i, null, OPEN, CreateMode.PERSISTENT);
             same(Watcher.Event.EventType.NodeChildrenChanged, plain.next().getType());
+            writer.create(below + "/k" + i, null, OPEN, CreateMode.PERSISTENT);
             WatchedEvent event = deep.next();
             same(Watcher.Event.EventType.NodeCreated, event.getType());
-            same(root + "/k" + i, event.getPath());
+            same(below + "/k" + i, event.getPath());
         }
-        writer.create(root + "/k0/deep", null, OPEN, CreateMode.PERSISTENT);
-        same(root + "/k0/deep", deep.next().getPath());
+        writer.create(below + "/k0/deep", null, OPEN, CreateMode.PERSISTENT);
+        same(below + "/k0/deep", deep.next().getPath());
         writer.setData(root, bytes("x"), -1);
         same(Watcher.Event.EventType.NodeDataChanged, plain.next().getType());
+        writer.setData(below, bytes("x"), -1);
         same(Watcher.Event.EventType.NodeDataChanged, deep.next().getType());
         zk.close();
         writer.close();
