@@ -185,6 +185,8 @@ fn dump(text: &str, names: &Names) -> Vec<String> {
     }
     group.sort();
     out.append(&mut group);
+    // Apache may keep an empty set for a session that is gone.
+    out.retain(|line| line != "<?>:");
     out
 }
 
