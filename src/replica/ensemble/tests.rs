@@ -1,1 +1,438 @@
+use super::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::proto::records::{CreateRequest, PathRecord};
+use crate::replica::password::Passwords;
+use crate::replica::prep::PrepOptions;
+use crate::replica::reaper::ReaperOptions;
+use crate::state::EventKind;
+use crate::types::{OwnerRules, WallTime, open_acl};
+use crate::zab::{Action, DiskOp, LinkEvent, Membership, Persisted};
+
+/// What the clients of one member got.
+#[derive(Default)]
+struct Clients {
+    frames: BTreeMap<u64, Vec<Vec<u8>>>,
+    sessions: BTreeMap<u64, SessionId>,
+    closed: BTreeMap<u64, &'static str>,
+}
+
+impl Deliver for Clients {
+    fn frame(&mut self, conn: ConnId, frame: &[u8], _: u32) {
+        self.frames.entry(conn.0).or_default().push(frame.to_vec());
+    }
+    fn event(&mut self, _: ConnId, _: EventKind, _: &Change) {}
+    fn connected(&mut self, conn: ConnId, session: SessionId, _: i32) {
+        self.sessions.insert(conn.0, session);
+    }
+    fn closing(&mut self, _: ConnId) {}
+    fn close(&mut self, conn: ConnId, why: &'static str) {
+        self.closed.insert(conn.0, why);
+    }
+}
+
+struct Server {
+    member: Member,
+    state: StateMachine,
+    watches: WatchTable,
+    clients: Clients,
+    listening: bool,
+    alive: bool,
+    /// The other end of each link: member and link.
+    links: BTreeMap<LinkId, (usize, LinkId)>,
+    role_lost: u32,
+}
+
+/// Three members with a perfect network and a perfect disk.
+struct World {
+    servers: Vec<Server>,
+    now: Now,
+    next_link: u64,
+    next_conn: u64,
+    /// Members whose messages to and from stay where they are.
+    cut: Vec<usize>,
+}
+
+fn options(server: i64) -> Options {
+    Options {
+        prep: PrepOptions {
+            owner_rules: OwnerRules::default(),
+            digest: true,
+            close_session_txn: true,
+            enforce_quota: false,
+            reconfig_enabled: false,
+        },
+        auth: crate::auth::Options::default(),
+        passwords: Passwords::Apache,
+        first_session_id: Sessions::first_id(server, 1000),
+        tick_ms: 1000,
+        timeout_min_ms: 2000,
+        timeout_max_ms: 20_000,
+        reaper: ReaperOptions { check_interval_ms: 0, max_per_minute: 1, max_never_used_ms: 0 },
+    }
+}
+
+impl World {
+    fn new() -> World {
+        let now = Now { mono: Instant::from_millis(100_000), wall: WallTime(1_000_000) };
+        let ids: Vec<ServerId> = (1..=3).map(ServerId).collect();
+        let servers = ids
+            .iter()
+            .map(|id| {
+                let state = StateMachine::new(crate::state::Options::default());
+                let mut zab = zab::Options::new(*id, Membership::majority(ids.clone(), []));
+                zab.tick = Duration::from_secs(1);
+                let disk = DiskState::default();
+                let member = Member::new(options(id.0), zab, disk, &state, now).expect("fresh");
+                Server {
+                    member,
+                    state,
+                    watches: WatchTable::new(),
+                    clients: Clients::default(),
+                    listening: false,
+                    alive: true,
+                    links: BTreeMap::new(),
+                    role_lost: 0,
+                }
+            })
+            .collect();
+        let mut world = World { servers, now, next_link: 1, next_conn: 1, cut: Vec::new() };
+        world.run_for(2000);
+        assert_eq!(world.leader(), 2, "all alike: the largest id");
+        world
+    }
+
+    fn leader(&self) -> usize {
+        let leads = |s: &Server| s.alive && s.member.is_leading();
+        self.servers.iter().position(leads).expect("a leader")
+    }
+
+    /// Everything that can happen without time passing.
+    fn settle(&mut self) {
+        let mut busy = true;
+        while busy {
+            busy = false;
+            for n in 0..self.servers.len() {
+                while self.servers[n].alive
+                    && let Some(action) = self.servers[n].member.peer_mut().poll_action()
+                {
+                    busy = true;
+                    self.act(n, action);
+                }
+                self.apply(n);
+            }
+        }
+    }
+
+    fn apply(&mut self, n: usize) {
+        let Server { member, state, watches, clients, .. } = &mut self.servers[n];
+        while member.apply(state, watches, clients, 3) {}
+        assert_eq!(state.digest_mismatches(), 0);
+    }
+
+    fn act(&mut self, n: usize, action: Action) {
+        let now = self.now;
+        match action {
+            Action::SendNotification { to, notification } => {
+                let to = to.0 as usize - 1;
+                if self.connected(n, to) {
+                    let from = ServerId(n as i64 + 1);
+                    let peer = self.servers[to].member.peer_mut();
+                    peer.handle_notification(now.mono, from, notification);
+                }
+            }
+            Action::Connect { link, to } => {
+                let to = to.0 as usize - 1;
+                if !self.connected(n, to) || !self.servers[to].listening {
+                    return self.link(n, link, LinkEvent::Down);
+                }
+                let other = LinkId(self.next_link);
+                self.next_link += 1;
+                self.servers[n].links.insert(link, (to, other));
+                self.servers[to].links.insert(other, (n, link));
+                self.link(to, other, LinkEvent::Up);
+                self.link(n, link, LinkEvent::Up);
+            }
+            Action::Listen => self.servers[n].listening = true,
+            Action::StopListening => self.servers[n].listening = false,
+            Action::Send { link, packet } => {
+                if let Some((to, other)) = self.servers[n].links.get(&link).copied()
+                    && self.connected(n, to)
+                {
+                    self.link(to, other, LinkEvent::Packet(packet));
+                }
+            }
+            Action::CloseLink { link, .. } => {
+                if let Some((to, other)) = self.servers[n].links.remove(&link) {
+                    self.servers[to].links.remove(&other);
+                    self.link(to, other, LinkEvent::Down);
+                }
+            }
+            Action::Disk { op, what } => {
+                let done = match what {
+                    DiskOp::Truncate(last) => Persisted::Truncated { op, last },
+                    _ => Persisted::Through(op),
+                };
+                self.servers[n].member.peer_mut().handle_persisted(now.mono, done);
+            }
+            Action::Deliver { txn, .. } => self.servers[n].member.deliver(txn).expect("valid"),
+            Action::RoleChanged(change) => {
+                self.apply(n);
+                let server = &mut self.servers[n];
+                let lost = server.member.handle_role(now, &mut server.state, &change);
+                server.role_lost += u32::from(lost);
+            }
+            Action::FromLearner { link, packet, .. } => {
+                let Server { member, state, clients, .. } = &mut self.servers[n];
+                member.handle_learner(now, state, link, packet, clients);
+            }
+            Action::FromLeader(packet) => {
+                let Server { member, clients, .. } = &mut self.servers[n];
+                member.handle_leader(packet, clients);
+            }
+            Action::AnswerPing { zxid } => self.servers[n].member.answer_ping(zxid),
+            Action::Synced { token } => self.servers[n].member.handle_synced(token),
+            Action::ConfigSeen(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn connected(&self, a: usize, b: usize) -> bool {
+        self.servers[a].alive
+            && self.servers[b].alive
+            && !self.cut.contains(&a)
+            && !self.cut.contains(&b)
+    }
+
+    fn link(&mut self, n: usize, link: LinkId, event: LinkEvent) {
+        if self.servers[n].alive {
+            let now = self.now.mono;
+            self.servers[n].member.peer_mut().handle_link(now, link, event);
+        }
+    }
+
+    /// Lets time pass in steps of 50 ms.
+    fn run_for(&mut self, ms: u64) {
+        self.settle();
+        for _ in 0..ms / 50 {
+            self.now.mono = self.now.mono + Duration::from_millis(50);
+            self.now.wall.0 += 50;
+            let now = self.now;
+            for server in self.servers.iter_mut().filter(|s| s.alive) {
+                if server.member.poll_timeout().is_some_and(|due| due <= now.mono) {
+                    let Server { member, state, clients, .. } = server;
+                    member.handle_timeout(now, state, clients);
+                }
+            }
+            self.settle();
+        }
+    }
+
+    fn kill(&mut self, n: usize) {
+        self.servers[n].alive = false;
+        let links = std::mem::take(&mut self.servers[n].links);
+        for (to, other) in links.into_values() {
+            self.servers[to].links.remove(&other);
+            self.link(to, other, LinkEvent::Down);
+        }
+    }
+
+    fn connect_as(&mut self, n: usize, session: SessionId, password: Bytes) -> u64 {
+        let conn = self.next_conn;
+        self.next_conn += 1;
+        let ask = Connect {
+            conn: ConnId(conn),
+            session,
+            timeout_ms: 4000,
+            password,
+            has_read_only: true,
+        };
+        let now = self.now;
+        let Server { member, state, clients, .. } = &mut self.servers[n];
+        member.handle_connect(now, state, ask, clients);
+        self.settle();
+        conn
+    }
+
+    /// A new session at a member: its connection.
+    fn connect(&mut self, n: usize) -> (u64, SessionId) {
+        let conn = self.connect_as(n, SessionId::NONE, Bytes::new());
+        (conn, self.servers[n].clients.sessions[&conn])
+    }
+
+    fn renew(&mut self, n: usize, session: SessionId) -> u64 {
+        let password = Passwords::Apache.of(session);
+        self.connect_as(n, session, Bytes::copy_from_slice(&password))
+    }
+
+    fn request(&mut self, n: usize, conn: u64, session: SessionId, opcode: OpCode, body: Bytes) {
+        let xid = 7;
+        let ids: Arc<[Id]> = Arc::from([Id::new("ip", "127.0.0.1")]);
+        let request = Request { conn: ConnId(conn), session, xid, opcode, body, ids, large: None };
+        let now = self.now;
+        let Server { member, state, clients, .. } = &mut self.servers[n];
+        member.handle_request(now, state, request, clients);
+        self.settle();
+    }
+
+    fn create(&mut self, n: usize, conn: u64, session: SessionId, path: &str, flags: i32) {
+        let body =
+            CreateRequest { path: Some(path.to_owned()), data: None, acl: Some(open_acl()), flags };
+        self.request(n, conn, session, OpCode::CREATE, body.to_bytes());
+    }
+
+    /// The code of the last reply that a connection got.
+    fn last_code(&self, n: usize, conn: u64) -> i32 {
+        let frames = &self.servers[n].clients.frames[&conn];
+        let frame = frames.last().expect("a reply");
+        i32::from_be_bytes(frame[16..20].try_into().expect("four bytes"))
+    }
+
+    fn has(&self, path: &str) -> Vec<bool> {
+        let alive = self.servers.iter().filter(|s| s.alive);
+        alive.map(|s| s.state.node(path).is_some()).collect()
+    }
+
+    fn closed(&self, n: usize, conn: u64) -> bool {
+        self.servers[n].clients.closed.contains_key(&conn)
+    }
+}
+
+#[test]
+fn a_write_anywhere_is_answered_there_and_seen_everywhere() {
+    let mut world = World::new();
+    for n in 0..3 {
+        let (conn, session) = world.connect(n);
+        assert_eq!(session.0 >> 56, n as i64 + 1, "the server's id is in the top byte");
+        world.create(n, conn, session, &format!("/from-{n}"), 0);
+        assert_eq!(world.last_code(n, conn), 0);
+        world.create(n, conn, session, &format!("/from-{n}"), 0);
+        assert_eq!(world.last_code(n, conn), Code::NODE_EXISTS.0);
+        assert_eq!(world.has(&format!("/from-{n}")), [true; 3]);
+    }
+    let digests: Vec<i64> = world.servers.iter().map(|s| s.state.digest()).collect();
+    assert!(digests.iter().all(|d| *d == digests[0]));
+}
+
+#[test]
+fn without_a_quorum_nobody_is_served_and_everybody_is_sent_away() {
+    let mut world = World::new();
+    let (conn, session) = world.connect(0);
+    world.kill(2);
+    world.kill(1);
+    world.run_for(500);
+    assert_eq!(world.servers[0].role_lost, 1, "the shell closes all connections");
+    let refused = world.connect_as(0, SessionId::NONE, Bytes::new());
+    assert!(world.closed(0, refused));
+    world.create(0, conn, session, "/alone", 0);
+    assert!(world.closed(0, conn));
+}
+
+#[test]
+fn a_session_lives_by_reads_at_a_follower_and_ends_without_them() {
+    let mut world = World::new();
+    let (idle, idle_session) = world.connect(0);
+    let (used, used_session) = world.connect(1);
+    world.create(0, idle, idle_session, "/idle", 1);
+    world.create(1, used, used_session, "/used", 1);
+    for _ in 0..8 {
+        let now = world.now.mono;
+        world.servers[1].member.touch(used_session, 4000, now);
+        world.run_for(1000);
+    }
+    assert_eq!((world.has("/idle"), world.has("/used")), (vec![false; 3], vec![true; 3]));
+    assert!(world.closed(0, idle), "the server that has the connection closes it");
+    assert!(!world.closed(1, used));
+}
+
+#[test]
+fn a_session_moves_and_its_old_connection_can_not_write() {
+    let mut world = World::new();
+    let (old, session) = world.connect(0);
+    world.create(0, old, session, "/mine", 1);
+    for n in [1, 2, 0, 2, 1] {
+        let conn = world.renew(n, session);
+        assert_eq!(world.servers[n].clients.sessions.get(&conn), Some(&session), "at {n}");
+        world.create(n, conn, session, &format!("/at-{n}-{conn}"), 0);
+        assert_eq!(world.last_code(n, conn), 0, "at {n}");
+    }
+    world.create(0, old, session, "/stale", 0);
+    assert!(world.closed(0, old));
+    assert_eq!(world.has("/stale"), [false; 3]);
+    assert_eq!(world.has("/mine"), [true; 3]);
+    let wrong = world.connect_as(1, session, Bytes::from_static(&[1; 16]));
+    assert!(world.closed(1, wrong) && !world.servers[1].clients.sessions.contains_key(&wrong));
+}
+
+#[test]
+fn a_write_of_a_session_that_has_moved_closes_its_connection_unanswered() {
+    let mut world = World::new();
+    let (old, session) = world.connect(0);
+    // The session moves to another follower; this one has not heard of it.
+    world.renew(1, session);
+    let before = world.servers[0].clients.frames[&old].len();
+    world.create(0, old, session, "/stale", 0);
+    assert!(world.closed(0, old));
+    assert_eq!(world.servers[0].clients.frames[&old].len(), before);
+    assert_eq!(world.has("/stale"), [false; 3]);
+}
+
+#[test]
+fn sessions_outlive_their_leader_with_a_full_timeout() {
+    let mut world = World::new();
+    let (conn, session) = world.connect(0);
+    world.create(0, conn, session, "/mine", 1);
+    // Nearly expired when the leader dies.
+    world.run_for(3500);
+    world.kill(2);
+    world.run_for(1000);
+    let leader = world.leader();
+    assert_eq!(world.servers[0].role_lost, 1);
+    world.run_for(2500);
+    assert_eq!(world.has("/mine"), [true; 2]);
+    let conn = world.renew(leader, session);
+    assert_eq!(world.servers[leader].clients.sessions.get(&conn), Some(&session));
+    world.run_for(6000);
+    assert_eq!(world.has("/mine"), [false; 2], "a full timeout, and no more");
+}
+
+#[test]
+fn a_sync_is_answered_behind_everything_before_it() {
+    let mut world = World::new();
+    for n in 0..3 {
+        let (conn, session) = world.connect(n);
+        let body = PathRecord { path: Some("/".to_owned()) };
+        let before = world.servers[n].clients.frames[&conn].len();
+        world.request(n, conn, session, OpCode::SYNC, body.to_bytes());
+        assert_eq!(world.servers[n].clients.frames[&conn].len(), before + 1, "at {n}");
+        assert_eq!(world.last_code(n, conn), 0);
+    }
+}
+
+#[test]
+fn closing_a_session_removes_its_ephemerals_and_its_connection_wherever_they_are() {
+    let mut world = World::new();
+    let (conn, session) = world.connect(0);
+    world.create(0, conn, session, "/mine", 1);
+    world.request(0, conn, session, OpCode::CLOSE_SESSION, Bytes::new());
+    assert_eq!(world.last_code(0, conn), 0);
+    assert!(world.closed(0, conn));
+    assert_eq!(world.has("/mine"), [false; 3]);
+    let again = world.renew(1, session);
+    assert!(world.closed(1, again), "it is over");
+}
+
+#[test]
+fn what_a_cut_off_leader_takes_is_lost_with_it_and_never_answered() {
+    let mut world = World::new();
+    let (conn, session) = world.connect(2);
+    world.cut.push(2);
+    world.create(2, conn, session, "/private", 0);
+    let answered = world.servers[2].clients.frames[&conn].len();
+    assert_eq!(answered, 1, "the connect response alone");
+    world.run_for(30_000);
+    assert_eq!(world.servers[2].role_lost, 1);
+    assert_eq!(world.servers[2].clients.frames[&conn].len(), answered);
+    assert_ne!(world.leader(), 2);
+}
