@@ -311,6 +311,41 @@ pub fn wiped_member(letters: &'static str) -> Outcome {
     Ok(format!("{nodes} nodes, back in {took:?}"))
 }
 
+/// A member whose log is damaged in its middle does not vote on the rest: it comes back with all of
+/// a leader's history.
+pub fn damaged_member(letters: &'static str) -> Outcome {
+    let mut cluster = Cluster::start(letters)?;
+    let load = cluster.load(4)?;
+    let leader = cluster.leader()?;
+    let ours = |m: &usize| *m != leader && cluster.ensemble.members[*m].kind == Kind::Rookeeper;
+    let victim = (0..cluster.ensemble.members.len()).find(ours);
+    let victim = victim.ok_or(Stop::skip("the only rookeeper leads"))?;
+    let result = load.wait_for(200, PATIENCE);
+    cluster.explain(result)?;
+    cluster.ensemble.members[victim].kill9();
+    let dir = cluster.ensemble.members[victim].data_dir().join("version-2");
+    let mut damaged = 0;
+    for entry in std::fs::read_dir(&dir)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("log.")) {
+            let mut bytes = std::fs::read(&path)?;
+            bytes[400..408].fill(0xff);
+            std::fs::write(&path, bytes)?;
+            damaged += 1;
+        }
+    }
+    expect(damaged > 0, true, "a log to damage")?;
+    let took = cluster.restart(victim)?;
+    let aside = std::fs::read_dir(&dir)?
+        .flatten()
+        .any(|e| e.file_name().to_string_lossy().starts_with("damaged-"));
+    expect(aside, true, "the files are set aside")?;
+    expect(dir.join("resyncRequired").exists(), false, "the mark is gone")?;
+    let acknowledged = load.stop();
+    let nodes = tree::all_equal(&mut cluster.ensemble, &acknowledged)?;
+    Ok(format!("{nodes} nodes, back in {took:?}"))
+}
+
 /// A member that missed more than the leader's memory holds.
 pub fn far_behind(letters: &'static str) -> Outcome {
     let mut cluster = Cluster::start(letters)?;

@@ -37,6 +37,7 @@ pub fn add(suite: &mut Suite) {
         add("quorum_lost", cases::quorum_lost);
         add("wiped_member", cases::wiped_member);
         add("far_behind", cases::far_behind);
+        add("damaged_member", cases::damaged_member);
         add("sessions_expire", cases::sessions_expire);
     }
     for letters in ["rrro", "aarO", "rrao", "rraO", "aaaO"] {

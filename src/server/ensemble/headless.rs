@@ -48,7 +48,8 @@ pub fn run(config: &crate::config::Config, lifetime: Duration) {
         snap_count: 100_000,
         snap_bytes: None,
     };
-    let found = start::start(&options, LogOptions::default(), 500).expect("start");
+    let found = start::start(&options, LogOptions::default(), 500, crate::types::WallTime(0))
+        .expect("start");
     println!("started at {:?}: {:?}", found.disk.last, found.notes);
     let cell = Arc::new(Cell(RwLock::new((1, found.state))));
     let (send, events): (_, Receiver<Event>) = channel();

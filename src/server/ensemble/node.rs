@@ -277,6 +277,10 @@ impl Running {
             }
             Action::Resynced => {
                 tracing::info!("this member holds a leader's history again, and votes");
+                if let Err(error) = self.node.shell.resynced() {
+                    tracing::error!("{error}; the server stops");
+                    std::process::exit(EXIT_UNEXPECTED);
+                }
             }
             Action::Exit(reason) => {
                 tracing::error!("{reason}; this server stops rather than forget it");

@@ -100,7 +100,7 @@ impl EnsembleMember {
                     size_limit_bytes: config.storage.log_size_limit_bytes,
                     force_sync: config.storage.force_sync,
                 };
-                let mut started = start::start(&options, log_options, recent)?;
+                let mut started = start::start(&options, log_options, recent, clock.wall())?;
                 if started.fresh {
                     load::write_snapshot(&options.disk, &config, &mut started.state)?;
                 }

@@ -206,6 +206,14 @@ impl Shell {
         self.links.send_snapshot(link, source);
     }
 
+    /// Forgets that this member had lost its history.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn resynced(&self) -> crate::storage::Result<()> {
+        super::start::resynced(&self.disk_options)
+    }
+
     /// Closes the ports and finishes what the disk was asked for.
     pub async fn shut_down(&mut self) {
         self.links.shut_down().await;

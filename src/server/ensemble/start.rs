@@ -1,12 +1,13 @@
 //! What a member finds in its data directory: the state, and what Zab must know of the log.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use super::disk::Options;
 use crate::state::{StateLoader, StateMachine};
 use crate::storage::recovery::Origin;
 use crate::storage::{self, LogOptions, RecoveryOptions, TxnLog, epoch, recover};
-use crate::types::Zxid;
+use crate::types::{WallTime, Zxid};
 use crate::zab::{DiskState, EncodedTxn, Standing};
 
 /// A member's memory after its start.
@@ -25,12 +26,91 @@ pub struct Started {
     pub notes: Vec<String>,
 }
 
+/// In `version-2` while this member has lost what it may have acknowledged: it must not vote until
+/// it holds a leader's history again.
+const RESYNC_MARK: &str = "resyncRequired";
+
 /// Reads the data directory and repairs what a crash left, as far as that loses nothing that was
 /// promised.
 ///
-/// A damaged log is an error: the caller sets the files aside if told to, and starts again with
-/// nothing and [`Standing::MustResync`].
+/// A member whose log or snapshots are damaged does not vote on what is left of them: they are set
+/// aside, and it starts with nothing and [`Standing::MustResync`], which a mark on the disk keeps
+/// over restarts.
+///
+/// # Errors
+/// What the disk says; damage only where it can't be set aside.
 pub fn start(
+    options: &Options,
+    log_options: LogOptions,
+    commit_log_count: usize,
+    now: WallTime,
+) -> storage::Result<Started> {
+    match recover_all(options, log_options, commit_log_count) {
+        Err(
+            error @ (storage::Error::Corrupt { .. }
+            | storage::Error::Gap { .. }
+            | storage::Error::NoUsableSnapshot { .. }),
+        ) => {
+            let aside = set_aside(options, &error, now)?;
+            let mut started = recover_all(options, log_options, commit_log_count)?;
+            started.notes.insert(
+                0,
+                format!(
+                    "{error}; all logs and snapshots are in {aside} now, and this member does not \
+                     vote until it has got the ensemble's history from a leader"
+                ),
+            );
+            Ok(started)
+        }
+        result => result,
+    }
+}
+
+/// Moves logs and snapshots out of the way; the epochs stay, because what was promised with them
+/// still binds.
+fn set_aside(options: &Options, why: &storage::Error, now: WallTime) -> storage::Result<String> {
+    let disk = &*options.disk;
+    let dirs = &options.dirs;
+    // First of all: a crash on the way must not leave a voter with half of its files.
+    let text = format!("{why}\n");
+    epoch::write_atomic(disk, &dirs.snapshots, RESYNC_MARK, text.as_bytes())?;
+    let name = format!("damaged-{}", now.0);
+    let io = |op, path: &Path, source| storage::Error::Io { op, path: path.to_owned(), source };
+    for dir in [&dirs.snapshots, &dirs.logs] {
+        let aside = dir.join(&name);
+        let files = disk.list(dir).map_err(|e| io("list", dir, e))?;
+        let kept = [epoch::ACCEPTED, epoch::CURRENT, RESYNC_MARK];
+        let moving: Vec<_> =
+            files.into_iter().filter(|(file, _)| !kept.contains(&file.as_str())).collect();
+        if moving.is_empty() {
+            continue;
+        }
+        disk.create_dir_all(&aside).map_err(|e| io("create", &aside, e))?;
+        for (file, _) in moving {
+            let from = dir.join(&file);
+            disk.rename(&from, &aside.join(&file)).map_err(|e| io("rename", &from, e))?;
+        }
+        disk.sync_dir(&aside).map_err(|e| io("sync", &aside, e))?;
+        disk.sync_dir(dir).map_err(|e| io("sync", dir, e))?;
+    }
+    Ok(dirs.logs.join(name).display().to_string())
+}
+
+/// Forgets that this member had lost its history: it holds a leader's again, durably.
+///
+/// # Errors
+/// What the disk says.
+pub fn resynced(options: &Options) -> storage::Result<()> {
+    let path = options.dirs.snapshots.join(RESYNC_MARK);
+    let io = |op, source| storage::Error::Io { op, path: path.clone(), source };
+    if options.disk.exists(&path) {
+        options.disk.remove(&path).map_err(|e| io("remove", e))?;
+        options.disk.sync_dir(&options.dirs.snapshots).map_err(|e| io("sync", e))?;
+    }
+    Ok(())
+}
+
+fn recover_all(
     options: &Options,
     log_options: LogOptions,
     commit_log_count: usize,
@@ -42,11 +122,13 @@ pub fn start(
     for skipped in &found.skipped {
         notes.push(format!("{}: {}, passed over", skipped.path.display(), skipped.why));
     }
+    let lost = options.disk.exists(&options.dirs.snapshots.join(RESYNC_MARK));
     let standing = match found.origin {
+        _ if lost => Standing::MustResync,
         Origin::Suspect => Standing::MustResync,
         Origin::Snapshot { .. } | Origin::Fresh | Origin::LogOnly => Standing::Sound,
     };
-    let fresh = matches!(found.origin, Origin::Fresh | Origin::LogOnly | Origin::Suspect);
+    let fresh = matches!(found.origin, Origin::Fresh | Origin::LogOnly);
     let mut state = found.sink.finish(found.base.zxid, found.base.digest);
     let mut recent: VecDeque<EncodedTxn> = VecDeque::new();
     let mut recent_after = found.base.zxid;

@@ -53,7 +53,7 @@ impl Member {
             snap_bytes: None,
         };
         let log_options = LogOptions { prealloc_bytes: 4096, ..LogOptions::default() };
-        let found = start::start(&options, log_options, 3).expect("start");
+        let found = start::start(&options, log_options, 3, WallTime(99)).expect("start");
         let started = DiskStateSummary {
             last: found.disk.last.0,
             epochs: (found.disk.accepted_epoch.0, found.disk.current_epoch.0),
@@ -218,4 +218,32 @@ fn the_log_is_read_for_learners_only_where_it_has_no_gap() {
     assert_eq!(member.read(0, E2 + 2), None, "nothing at or before it");
     member.options.snapshot_size_factor = -1.0;
     assert_eq!(member.read(E1 + 2, E2 + 1), None, "switched off");
+}
+
+#[test]
+fn a_damaged_log_is_set_aside_and_the_member_does_not_vote() {
+    let disk = SimDisk::new(1).shared();
+    let mut member = Member::start(disk.clone());
+    let op = member.op(DiskOp::SaveAcceptedEpoch(Epoch(1)));
+    assert_eq!(member.persisted(), Persisted::Through(op));
+    member.append((1..=5).map(|n| E1 + n));
+    // Many batches, so that the damage can't be a torn tail.
+    member.append([E1 + 6]);
+    member.thread.stop();
+    let dir = std::path::Path::new("/data/version-2");
+    let log = dir.join(format!("log.{:x}", E1 + 1));
+    let mut file = disk.open_write(&log).expect("the log");
+    file.write_at(60, &[0xff; 8]).expect("damage");
+    drop(file);
+    for _ in 0..2 {
+        let mut member = Member::start(disk.clone());
+        assert_eq!(member.started.standing, Standing::MustResync);
+        assert_eq!((member.started.last, member.started.epochs.0), (0, 1));
+        member.thread.stop();
+    }
+    assert!(disk.exists(&dir.join("damaged-99").join(format!("log.{:x}", E1 + 1))));
+    let member = Member::start(disk.clone());
+    start::resynced(&member.options).expect("remove the mark");
+    drop(member);
+    assert_eq!(Member::start(disk).started.standing, Standing::Sound);
 }
