@@ -109,6 +109,8 @@ pub struct Rules {
     /// A connection must have an identity of one of these schemes; empty: need not
     /// (`enforce.auth.schemes`, `sessionRequireClientSASLAuth`).
     pub enforced_schemes: Vec<String>,
+    /// Changes are written down (`audit.enable`).
+    pub audit: bool,
     /// What is in process.
     pub load: Load,
 }

@@ -37,7 +37,7 @@ use crate::proto::quorum::{
 use crate::proto::records::ConnectResponse;
 use crate::proto::txn::TxnEntry;
 use crate::state::watch::WatchTable;
-use crate::state::{Change, StateMachine, TxnResult};
+use crate::state::{Change, EventKind, StateMachine, TxnResult};
 use crate::types::{Code, ConnId, Id, Instant, LinkId, Map, Now, ServerId, SessionId, Zxid, map};
 use crate::zab::{self, DiskState, EncodedTxn, Peer, ProposeError, RoleChange, StartError};
 
@@ -614,6 +614,9 @@ impl Member {
             }
         }
         if OpCode(entry.header.kind) == OpCode::CLOSE_SESSION {
+            for change in self.changes.iter().filter(|c| c.kind == EventKind::Deleted) {
+                out.ephemeral_deleted(session, change.path());
+            }
             self.sessions.remove(session);
             self.owners.remove(&session);
             if let Some(conn) = self.conns.remove(&session) {

@@ -122,6 +122,8 @@ pub trait Deliver {
     fn connected(&mut self, conn: ConnId, session: SessionId, timeout_ms: i32);
     /// The session is closing: reads of the connection are answered SESSIONEXPIRED from now on.
     fn closing(&mut self, conn: ConnId);
+    /// A node went with its session.
+    fn ephemeral_deleted(&mut self, _session: SessionId, _path: &str) {}
     /// Close the connection once its output is written.
     fn close(&mut self, conn: ConnId, why: &'static str);
 }
@@ -397,10 +399,14 @@ impl Replica {
                 self.welcome(conn, entry.header.session, timeout_ms, has_read_only, out);
             }
         }
-        if OpCode(entry.header.kind) == OpCode::CLOSE_SESSION
-            && let Some(conn) = self.sessions.remove(entry.header.session)
-        {
-            out.close(conn, "the session is closed");
+        if OpCode(entry.header.kind) == OpCode::CLOSE_SESSION {
+            let session = entry.header.session;
+            for change in self.changes.iter().filter(|c| c.kind == EventKind::Deleted) {
+                out.ephemeral_deleted(session, change.path());
+            }
+            if let Some(conn) = self.sessions.remove(session) {
+                out.close(conn, "the session is closed");
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::replica::conn::{Conn, Ended, Submit, Turn, Want};
 use crate::replica::reads::View;
 use crate::types::{ConnId, Hasher, SessionId, Zxid};
 
+use super::audit;
 use super::inbox::Inbox;
 use super::line::{Line, LineState};
 use super::node::{Event, Shared};
@@ -403,6 +404,16 @@ impl Task<'_> {
                     shared.metrics.add(Counter::ConnectionRejected, 1);
                     return Err("too many connections at once (connection_throttle_tokens)");
                 }
+            }
+        }
+        if shared.rules.audit {
+            let mut line = self.line.lock();
+            let audits = line.audits.get_or_insert_default();
+            for submit in submits.iter() {
+                audits.push_back(match submit {
+                    Submit::Connect(_) => (audit::Subject::Nothing, Arc::clone(self.conn.ids())),
+                    Submit::Request(r) => (audit::subject(r.opcode, &r.body), Arc::clone(&r.ids)),
+                });
             }
         }
         self.clients.inbox.send_each(submits.drain(..).map(Event::Submit));

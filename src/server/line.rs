@@ -5,6 +5,7 @@
 //! watch event before any reply that shows the new data, no watch is lost between a read and the
 //! next write, and the zxids of one client's replies never go back.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use crate::replica::{Deliver, reply};
 use crate::state::{Change, EventKind};
 use crate::types::{ConnId, Hasher, Id, Instant, Perms, SessionId, WallTime};
 
+use super::audit::{self, Subject};
 use super::node::Shared;
 
 /// One connection, seen from outside its task.
@@ -58,6 +60,9 @@ pub struct LineState {
     pub kill: Option<&'static str>,
     /// The task waits for a server with less to do; nobody but the sweeper wakes it.
     pub waits_for_relief: bool,
+    /// What the requests that the node thread has are about, and who sent them, for the audit log;
+    /// None where there is none.
+    pub audits: Option<Box<VecDeque<(Subject, Arc<[Id]>)>>>,
     /// The task has been told of something and has not looked yet.
     dirty: bool,
     /// How to wake the task, while it sleeps.
@@ -120,6 +125,7 @@ impl Line {
                 stats: LineStats::default(),
                 kill: None,
                 waits_for_relief: false,
+                audits: None,
                 dirty: false,
                 waker: None,
             }),
@@ -194,13 +200,13 @@ impl<'a> Outlets<'a> {
         Outlets { shared, wakers, told: Told::default() }
     }
 
-    fn with(&mut self, conn: ConnId, act: impl FnOnce(&mut LineState)) {
+    fn with(&mut self, conn: ConnId, act: impl FnOnce(&Line, &mut LineState)) {
         let Some(line) = self.shared.lines.get(&conn) else {
             self.told.stale += 1;
             return;
         };
         let mut state = line.lock();
-        act(&mut state);
+        act(&line, &mut state);
         if state.out.len() > self.shared.rules.limits.output_bytes_max && state.close.is_none() {
             state.out = BytesMut::new();
             let why = "the client does not read what it is sent";
@@ -215,6 +221,18 @@ impl<'a> Outlets<'a> {
 }
 
 impl LineState {
+    /// Writes down what the oldest request that is out came to.
+    fn audit(&mut self, shared: &Shared, frame: &[u8], line: &Line) {
+        let next = self.audits.as_mut().and_then(|audits| audits.pop_front());
+        let Some((subject, ids)) = next else { return };
+        let Some((session, _)) = self.session else { return };
+        let ip = line.remote.ip().to_string();
+        let asker = audit::Asker { session, ids: &ids, ip: &ip };
+        for line in audit::lines(&shared.rules.auth, asker, subject, frame) {
+            tracing::info!(target: "audit", "{line}");
+        }
+    }
+
     /// The task has seen everything.
     pub fn seen(&mut self) {
         self.dirty = false;
@@ -223,16 +241,28 @@ impl LineState {
 
 impl Deliver for Outlets<'_> {
     fn frame(&mut self, conn: ConnId, frame: &[u8], done: u32) {
-        self.with(conn, |state| {
+        let shared = self.shared;
+        let audit = shared.rules.audit && done > 0;
+        self.with(conn, |line, state| {
             state.out.extend_from_slice(frame);
             state.answered += done as usize;
             state.stats.sent += 1;
+            if audit {
+                state.audit(shared, frame, line);
+            }
         });
+    }
+
+    fn ephemeral_deleted(&mut self, session: SessionId, path: &str) {
+        if self.shared.rules.audit {
+            let line = audit::ephemeral_line(session, path, &audit::server_user());
+            tracing::info!(target: "audit", "{line}");
+        }
     }
 
     fn event(&mut self, conn: ConnId, kind: EventKind, change: &Change) {
         let (auth, mut bytes) = (&self.shared.rules.auth, 0);
-        self.with(conn, |state| {
+        self.with(conn, |_, state| {
             let may = change.acl().is_none_or(|acl| auth.check(acl, &state.ids, Perms::READ));
             if may {
                 let before = state.out.len();
@@ -248,14 +278,14 @@ impl Deliver for Outlets<'_> {
     }
 
     fn connected(&mut self, conn: ConnId, session: SessionId, timeout_ms: i32) {
-        self.with(conn, |state| state.session = Some((session, timeout_ms)));
+        self.with(conn, |_, state| state.session = Some((session, timeout_ms)));
     }
 
     fn closing(&mut self, conn: ConnId) {
-        self.with(conn, |state| state.closing = true);
+        self.with(conn, |_, state| state.closing = true);
     }
 
     fn close(&mut self, conn: ConnId, why: &'static str) {
-        self.with(conn, |state| state.close = Some(why));
+        self.with(conn, |_, state| state.close = Some(why));
     }
 }

@@ -3,10 +3,11 @@
 //! - `node`: the node thread, the only writer of the state; `committer`: the log thread;
 //!   `snapshotter`: the snapshot thread;
 //! - `client`: the client port, a task per connection; `line`: the outbox that both sides share,
-//!   with the ordering rule; `report`: four-letter words; `scrape`: the Prometheus endpoint;
+//!   with the ordering rule; `report`: four-letter words; `audit`: the audit log; `scrape`: the Prometheus endpoint;
 //! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
 //! - `load`, `secret`: what is read at the start; `clock`, `inbox`, `net`, `throttle`: small tools.
 
+pub mod audit;
 pub mod client;
 pub mod clock;
 pub mod committer;
@@ -148,6 +149,13 @@ async fn serve(config: Arc<Config>, options: RunOptions) -> u8 {
         }
     };
     tracing::info!("serving clients on {}", server.client());
+    let audit = |operation, result| {
+        if config.operations.audit {
+            let line = audit::server_line(operation, &audit::server_user(), result);
+            tracing::info!(target: "audit", "{line}");
+        }
+    };
+    audit("serverStart", "success");
     if let Some(path) = &options.ready_file
         && let Err(error) = standalone::write_ready(path, server.client())
     {
@@ -158,6 +166,7 @@ async fn serve(config: Arc<Config>, options: RunOptions) -> u8 {
         _ = int.recv() => {}
     }
     tracing::info!("stopping");
+    audit("serverStop", "invoked");
     // The node thread closes its links on this runtime, so nothing here may block it.
     let stopped = tokio::task::spawn_blocking(move || server.stop()).await;
     u8::from(stopped.is_err())

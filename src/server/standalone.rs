@@ -98,6 +98,7 @@ pub fn rules(config: &Config, standalone: bool) -> Rules {
         auth: Auth::new(auth_options(config)),
         standalone,
         enforced_schemes: enforced_schemes(config),
+        audit: config.operations.audit,
         load: Load::default(),
     }
 }

@@ -26,7 +26,6 @@ const SASL: Status = NotYet("SASL isn't built yet");
 const SASL_MUST: Status = Refused("SASL between servers isn't built yet");
 const ADMIN: Status = NotYet("the admin server isn't built yet");
 const LOCAL: Status = NotYet("local sessions aren't built yet");
-const AUDIT: Status = NotYet("the audit log isn't built yet");
 
 const fn row(
     name: &'static str,
@@ -296,7 +295,7 @@ pub const KEYS: &[Key] = &[
     row("ssl.quorum.handshakeDetectionTimeoutMillis", Property, MS, "5000", TLS, "time to tell TLS from plain, in ms"),
     row("ssl.quorum.context.supplier.class", Property, Text, "", Refused("Java classes can't be loaded here"), "Java class that makes TLS contexts"),
     // -- operators
-    row("audit.enable", Property, Bool, "false", AUDIT, "an audit log is written"),
+    row("audit.enable", Property, Bool, "false", Honoured, "an audit log is written"),
     row("audit.impl.class", Property, Text, "org.apache.zookeeper.audit.Slf4jAuditLogger", Ignored("Java classes can't be loaded here; audit lines go to the log"), "Java class of the audit log"),
     row("messageTracker.Enabled", Property, Bool, "false", POOLS, "keep the last messages of a link"),
     row("messageTracker.BufferSize", Property, COUNT, "10", POOLS, "how many"),
