@@ -12,6 +12,7 @@ mod differential;
 mod ensemble;
 mod harness;
 mod quorum;
+mod suites;
 mod wire;
 
 use harness::runner::Suite;
@@ -21,6 +22,7 @@ fn main() {
     differential::replay::add(&mut suite);
     differential::live::add(&mut suite);
     clients::add(&mut suite);
+    suites::add(&mut suite);
     crash::add(&mut suite);
     ensemble::add(&mut suite);
     wire::add(&mut suite);

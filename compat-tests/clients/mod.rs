@@ -4,7 +4,9 @@
 //! for each: `ok NAME` or `FAILED NAME: why`. A line `@restart` asks us to kill the server (of an
 //! ensemble: the leader) and start it again; we answer with a line when it serves.
 
-mod programs;
+pub mod programs;
+
+pub use programs::{GO, KAZOO, python};
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};

@@ -1,0 +1,215 @@
+//! Other people's suites, unmodified, against rookeeper: a front takes the command line with which
+//! they start Apache. What fails must be listed in `known-gaps.toml`, and what is listed must fail.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::clients::python;
+use crate::clients::{GO, KAZOO};
+use crate::differential::gaps::Gaps;
+use crate::harness::apache;
+use crate::harness::ports::{TempDir, free_port};
+use crate::harness::process;
+use crate::harness::runner::{Outcome, Stop, Suite};
+use crate::harness::server::rookeeper_binary;
+use crate::harness::tools::{self, Level, cached, need};
+
+/// Adds the cases.
+pub fn add(suite: &mut Suite) {
+    suite.add("suites", "kazoo-quick", Level::Quick, || {
+        kazoo(
+            &["kazoo.tests.test_client", "-k", "TestClient and not tls and not Sasl"],
+            "kazoo-quick",
+        )
+    });
+    suite.add("suites", "kazoo", Level::Ci, || kazoo(&["kazoo.tests"], "kazoo"));
+    suite.add("suites", "go-zookeeper", Level::Ci, go);
+}
+
+fn front() -> PathBuf {
+    tools::root().join("compat-tests/suites/front")
+}
+
+/// Whether to run against Apache itself, to check the harness.
+fn on_apache() -> bool {
+    std::env::var("ROOKEEPER_COMPAT_SUBJECT").as_deref() == Ok("apache")
+}
+
+fn kazoo(what: &[&str], name: &str) -> Outcome {
+    let all = format!("kazoo[sasl]=={KAZOO}");
+    let python = python(
+        &[
+            &all,
+            "pytest",
+            "pytest-timeout",
+            "objgraph",
+            "gevent",
+            "eventlet",
+            "pyjks",
+            "pyOpenSSL<25",
+        ],
+        "kazoo-suite",
+    )?;
+    let lib =
+        if tools::find("java").is_some() { Some(apache::jars(apache::REFERENCE)?) } else { None };
+    let dir = TempDir::new(name);
+    let mut command = Command::new(&python);
+    command.current_dir(dir.path());
+    command.args([
+        "-m",
+        "pytest",
+        "-q",
+        "--timeout=120",
+        "-p",
+        "no:cacheprovider",
+        "-rfE",
+        "--tb=short",
+    ]);
+    command.args(["--junitxml", "report.xml", "--pyargs"]).args(what);
+    command.env_remove("CI");
+    command.env("ZOOKEEPER_VERSION", apache::REFERENCE);
+    command.env("ZOOKEEPER_PORT_OFFSET", (free_port() / 100 * 100).to_string());
+    if on_apache() {
+        let lib = lib.ok_or_else(|| Stop::missing("java"))?;
+        command.env("ZOOKEEPER_CLASSPATH", tools::class_path(&[], &lib));
+    } else {
+        command.env("ZOOKEEPER_CLASSPATH", "none");
+        command.env("ROOKEEPER_BIN", rookeeper_binary());
+        if let Some(java) = tools::find("java") {
+            command.env("REAL_JAVA", java);
+        }
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", front().display()));
+    }
+    let log = dir.join("pytest.log");
+    let outcome = process::run(&mut command, &log, Duration::from_secs(1800));
+    let report = std::fs::read_to_string(dir.join("report.xml")).unwrap_or_default();
+    let cases = junit(&report);
+    if cases.is_empty() {
+        return Err(Stop::failed(format!("no report\n{}", outcome.err().unwrap_or_default())));
+    }
+    judge("kazoo", &cases, &process::tail(&log, 12000))
+}
+
+/// Test names with their state, from a JUnit report.
+fn junit(text: &str) -> BTreeMap<String, &'static str> {
+    let attribute = |tag: &str, name: &str| -> String {
+        tag.split_once(&format!(" {name}=\""))
+            .and_then(|(_, rest)| rest.split_once('"'))
+            .map(|(value, _)| value.to_string())
+            .unwrap_or_default()
+    };
+    let mut all = BTreeMap::new();
+    for part in text.split("<testcase").skip(1) {
+        let head = part.split('>').next().unwrap_or_default();
+        let body = if head.ends_with('/') {
+            ""
+        } else {
+            part.split("</testcase>").next().unwrap_or_default()
+        };
+        let state = if body.contains("<failure") || body.contains("<error") {
+            "failed"
+        } else if body.contains("<skipped") {
+            "skipped"
+        } else {
+            "passed"
+        };
+        all.insert(format!("{}.{}", attribute(head, "classname"), attribute(head, "name")), state);
+    }
+    all
+}
+
+/// Compares with the gaps. A gap names a test, or with a `*` at its end all that begin so.
+fn judge(suite: &str, cases: &BTreeMap<String, &'static str>, log: &str) -> Outcome {
+    let count = |state| cases.values().filter(|s| **s == state).count();
+    let summary = format!(
+        "{} passed, {} failed, {} skipped",
+        count("passed"),
+        count("failed"),
+        count("skipped")
+    );
+    if on_apache() {
+        let failed: Vec<&str> =
+            cases.iter().filter(|(_, s)| **s == "failed").map(|(n, _)| n.as_str()).collect();
+        return Ok(format!("{summary} {failed:?}"));
+    }
+    let gaps = Gaps::load()?;
+    let covering = |name: &str| {
+        gaps.all.iter().find(|g| {
+            let full = format!("{suite}::{name}");
+            match g.test.strip_suffix('*') {
+                Some(start) => full.starts_with(start),
+                None => full == g.test,
+            }
+        })
+    };
+    let mut wrong = Vec::new();
+    for (name, state) in cases {
+        match (*state, covering(name)) {
+            ("failed", None) => wrong.push(format!("fails: {name}")),
+            ("passed", Some(gap)) if !gap.test.ends_with('*') => {
+                wrong.push(format!("a known gap has closed, take it out: {name}"));
+            }
+            _ => {}
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(summary);
+    }
+    Err(Stop::failed(format!("{summary}\n{}\n{log}", wrong.join("\n"))))
+}
+
+fn go() -> Outcome {
+    let go = need("go")?;
+    let dir = cached(&format!("go-suite-{GO}"), |dir| {
+        std::fs::write(
+            dir.join("go.mod"),
+            format!("module suite\n\ngo 1.19\n\nrequire github.com/go-zookeeper/zk {GO}\n"),
+        )?;
+        std::fs::write(
+            dir.join("main.go"),
+            "package main\n\nimport _ \"github.com/go-zookeeper/zk\"\n\nfunc main() {}\n",
+        )?;
+        let log = dir.join("go.log");
+        let mut tidy = Command::new(&go);
+        tidy.current_dir(dir).args(["mod", "tidy"]).env("GOFLAGS", "-mod=mod");
+        process::run(&mut tidy, &log, Duration::from_secs(300)).map_err(Stop::failed)?;
+        let mut place = Command::new(&go);
+        place.current_dir(dir).args(["list", "-m", "-f", "{{.Dir}}", "github.com/go-zookeeper/zk"]);
+        let out = place.output()?;
+        let from = PathBuf::from(String::from_utf8_lossy(&out.stdout).trim().to_string());
+        // The module cache is read-only, and the suite wants to write beside itself.
+        crate::harness::ports::copy_dir(&from, &dir.join("zk"))?;
+        Ok(())
+    })?;
+    let bin = TempDir::new("go-bin");
+    let script = bin.join("zkServer.sh");
+    std::fs::copy(front().join("zkServer.sh"), &script)?;
+    let mut command = Command::new(&go);
+    command
+        .current_dir(dir.join("zk"))
+        .args(["test", "-v", "-count=1", "-timeout", "900s", "./..."]);
+    command.env("ZOOKEEPER_BIN_PATH", bin.path()).env("ZK_VERSION", "3.6.4");
+    command.env("ROOKEEPER_BIN", rookeeper_binary()).env("COMPAT_VERSION", "3.6.4");
+    command.env("GOFLAGS", "-mod=mod");
+    let log = bin.join("go.log");
+    let outcome = process::run(&mut command, &log, Duration::from_secs(1000));
+    let text = process::tail(&log, 1 << 24);
+    let mut cases = BTreeMap::new();
+    for line in text.lines() {
+        for (mark, state) in
+            [("--- PASS: ", "passed"), ("--- FAIL: ", "failed"), ("--- SKIP: ", "skipped")]
+        {
+            if let Some(rest) = line.trim_start().strip_prefix(mark) {
+                let name = rest.split(' ').next().unwrap_or_default();
+                cases.insert(name.to_string(), state);
+            }
+        }
+    }
+    if cases.is_empty() || (outcome.is_err() && !cases.values().any(|s| *s == "failed")) {
+        return Err(Stop::failed(outcome.err().unwrap_or_else(|| "no test ran".to_string())));
+    }
+    judge("go-zookeeper", &cases, &process::tail(&log, 8000))
+}
