@@ -17,13 +17,14 @@
 //! move to another member with their sessions.
 
 pub mod forwarded;
+mod local;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::prep::{Caller, Prep};
+use super::prep::{self, Caller, Prep};
 use super::reaper::Reaper;
 use super::session::Sessions;
 use super::{Connect, Deliver, Options, Request, reply};
@@ -42,6 +43,7 @@ use crate::types::{Code, ConnId, Id, Instant, LinkId, Map, Now, ServerId, Sessio
 use crate::zab::{self, DiskState, EncodedTxn, Peer, ProposeError, RoleChange, StartError};
 
 use forwarded::Forwarded;
+pub use local::LocalSessions;
 
 /// What a client of this server waits for.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ enum Ticket {
     Request { conn: ConnId, xid: i32, opcode: OpCode, body: Bytes },
     /// Its session, new or renewed.
     Connect { conn: ConnId, timeout_ms: i32, has_read_only: bool },
+    /// Nothing: its local session becomes global, ahead of the request that needs that.
+    Upgrade,
 }
 
 /// Through whom a session is used; only the last one may (SESSIONMOVED).
@@ -105,6 +109,9 @@ pub struct Member {
     touched: Map<SessionId, i32>,
     /// Connections of this server by session.
     conns: Map<SessionId, ConnId>,
+    local_rules: LocalSessions,
+    /// The local sessions of this server.
+    local: Sessions,
     next_session: i64,
     deliveries: VecDeque<Delivery>,
     changes: Vec<Change>,
@@ -147,12 +154,20 @@ impl Member {
             forwarded: Forwarded::default(),
             touched: map(),
             conns: map(),
+            local_rules: LocalSessions::default(),
+            local: Sessions::new(options.tick_ms, 0),
             next_session: options.first_session_id,
             deliveries: VecDeque::new(),
             changes: Vec::new(),
             scratch: BytesMut::new(),
             options,
         })
+    }
+
+    /// The same, with local sessions.
+    pub fn with_local_sessions(mut self, rules: LocalSessions) -> Member {
+        self.local_rules = rules;
+        self
     }
 
     // A. Getters.
@@ -211,6 +226,10 @@ impl Member {
         if session == SessionId::NONE {
             let session = SessionId(self.next_session);
             self.next_session = self.next_session.wrapping_add(1);
+            if self.local_rules.enabled {
+                self.local.track(session, timeout_ms, now.mono);
+                return self.answer_connect(session, ticket, true, out);
+            }
             self.conns.insert(session, conn);
             let body = timeout_ms.to_bytes();
             let request = Asked { session, cxid: 0, opcode: OpCode::CREATE_SESSION, body };
@@ -224,6 +243,9 @@ impl Member {
         }
         if !self.options.passwords.accepts(session, &password) {
             return self.refuse(conn, has_read_only, out);
+        }
+        if self.local.touch(session, timeout_ms, now.mono) {
+            return self.answer_connect(session, ticket, true, out);
         }
         if self.role == Role::Leader {
             let valid = state.sessions().get(session).is_some()
@@ -255,6 +277,18 @@ impl Member {
         }
         let ticket = Ticket::Request { conn, xid, opcode, body: body.clone() };
         let asked = Asked { session, cxid: xid, opcode, body };
+        if self.local.check(session) == Code::OK {
+            if opcode == OpCode::CLOSE_SESSION {
+                return self.end_local(session, Some((conn, xid)), state, out);
+            }
+            if prep::makes_ephemeral(opcode, &asked.body) {
+                if !self.local_rules.upgrading {
+                    let code = Code::EPHEMERAL_ON_LOCAL_SESSION;
+                    return self.answer_code(conn, xid, state.last_zxid(), code, out);
+                }
+                self.upgrade(now, state, session, out);
+            }
+        }
         self.order(now, state, asked, ids, ticket, out);
     }
 
@@ -299,6 +333,9 @@ impl Member {
 
     /// A session's connection here was active at `at`.
     pub fn touch(&mut self, session: SessionId, timeout_ms: i32, at: Instant) {
+        if self.local.touch(session, timeout_ms, at) {
+            return;
+        }
         match self.role {
             Role::Leader => {
                 self.sessions.touch(session, timeout_ms, at);
@@ -442,6 +479,7 @@ impl Member {
         self.touched.clear();
         self.owners.clear();
         self.conns.clear();
+        // Clients may come back with their local sessions: to this server, which knows them.
         self.sessions = Sessions::new(self.options.tick_ms, 0);
         self.role = role;
         if let RoleChange::Leading { epoch, serving: true } = change {
@@ -489,7 +527,11 @@ impl Member {
             }
             _ => {
                 let check = self.check(session, owner);
-                let caller = caller(session, cxid, ids, check);
+                let mut caller = caller(session, cxid, ids, check);
+                if check == Code::SESSION_EXPIRED && self.may_be_local(session) {
+                    // Enough for everything but to own a node.
+                    caller.session_check = Code::OK;
+                }
                 self.prep.prepare(state, &caller, now.wall, opcode, &body)
             }
         };
@@ -526,16 +568,21 @@ impl Member {
             Role::Leader => [self.sessions.next_due(), self.reaper.next_due()],
             _ => [None, None],
         };
-        own.into_iter().chain([self.peer.poll_timeout()]).flatten().min()
+        let own = own.into_iter().chain([self.local.next_due()]);
+        own.chain([self.peer.poll_timeout()]).flatten().min()
     }
 
     /// Whether sessions may expire now: touch every session that was active before.
     pub fn expiry_is_due(&self, now: Now) -> bool {
-        self.role == Role::Leader && self.sessions.next_due().is_some_and(|due| due <= now.mono)
+        let due = |sessions: &Sessions| sessions.next_due().is_some_and(|due| due <= now.mono);
+        self.role == Role::Leader && due(&self.sessions) || due(&self.local)
     }
 
     /// The moment of [`Member::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Now, state: &StateMachine, out: &mut dyn Deliver) {
+        for session in self.local.expire(now.mono) {
+            self.end_local(session, None, state, out);
+        }
         if self.role == Role::Leader {
             for session in self.sessions.expire(now.mono) {
                 if let Some(conn) = self.conns.get(&session) {
@@ -599,7 +646,7 @@ impl Member {
         }
         let session = entry.header.session;
         match ticket {
-            None => {}
+            None | Some(Ticket::Upgrade) => {}
             Some(Ticket::Request { conn, .. }) if moved(&result) => {
                 // Never answered: the client is at another server (SESSIONMOVED).
                 out.close(conn, "the session has moved to another server");

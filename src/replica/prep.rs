@@ -599,6 +599,26 @@ fn read_op(opcode: OpCode, body: &Bytes) -> Option<SingleOp> {
     }))
 }
 
+/// Whether a request makes an ephemeral node, by itself or as part of a multi: a local session
+/// becomes global with it. TTL nodes and containers have no owner.
+pub fn makes_ephemeral(opcode: OpCode, body: &Bytes) -> bool {
+    let makes = |op: &Op| match op {
+        Op::Create(OpCode::CREATE | OpCode::CREATE2, r) => {
+            CreateMode::from_flags(r.flags).is_some_and(CreateMode::is_ephemeral)
+        }
+        _ => false,
+    };
+    match opcode {
+        OpCode::CREATE | OpCode::CREATE2 => {
+            matches!(read_op(opcode, body), Some(SingleOp::Op(op)) if makes(&op))
+        }
+        OpCode::MULTI => {
+            multi::read_ops(&mut Reader::new(body.clone())).is_ok_and(|ops| ops.iter().any(makes))
+        }
+        _ => false,
+    }
+}
+
 /// Whether a write's body decodes, found without building anything. One that doesn't is answered
 /// MARSHALLINGERROR where it arrived, without a transaction (Apache since 3.9.0); only a multi still
 /// takes a zxid, unless what is wrong with it is a null ACL (an exception of another kind in Apache).

@@ -88,6 +88,16 @@ impl Sessions {
         }
     }
 
+    /// Whether it is not tracked at all.
+    pub fn is_unknown(&self, id: SessionId) -> bool {
+        !self.tracked.contains_key(&id)
+    }
+
+    /// A tracked session's timeout.
+    pub fn timeout_ms(&self, id: SessionId) -> Option<i32> {
+        Some(self.tracked.get(&id)?.timeout_ms)
+    }
+
     /// OK, or SESSIONEXPIRED when it is unknown or closing.
     pub fn check(&self, id: SessionId) -> Code {
         match self.tracked.get(&id) {

@@ -75,6 +75,10 @@ fn options(server: i64) -> Options {
 
 impl World {
     fn new() -> World {
+        World::with(LocalSessions::default())
+    }
+
+    fn with(local: LocalSessions) -> World {
         let now = Now { mono: Instant::from_millis(100_000), wall: WallTime(1_000_000) };
         let ids: Vec<ServerId> = (1..=3).map(ServerId).collect();
         let servers = ids
@@ -85,6 +89,7 @@ impl World {
                 zab.tick = Duration::from_secs(1);
                 let disk = DiskState::default();
                 let member = Member::new(options(id.0), zab, disk, &state, now).expect("fresh");
+                let member = member.with_local_sessions(local);
                 Server {
                     member,
                     state,
@@ -435,4 +440,46 @@ fn what_a_cut_off_leader_takes_is_lost_with_it_and_never_answered() {
     assert_eq!(world.servers[2].role_lost, 1);
     assert_eq!(world.servers[2].clients.frames[&conn].len(), answered);
     assert_ne!(world.leader(), 2);
+}
+
+#[test]
+fn a_local_session_writes_and_ends_without_a_transaction() {
+    let mut world = World::with(LocalSessions { enabled: true, upgrading: false });
+    for n in 0..3 {
+        let before = world.servers[n].state.last_zxid();
+        let (conn, session) = world.connect(n);
+        assert_eq!(world.servers[n].state.last_zxid(), before, "no transaction");
+        world.create(n, conn, session, &format!("/plain-{n}"), 0);
+        assert_eq!(world.last_code(n, conn), 0);
+        world.create(n, conn, session, &format!("/ephemeral-{n}"), 1);
+        assert_eq!(world.last_code(n, conn), Code::EPHEMERAL_ON_LOCAL_SESSION.0);
+        assert!(world.servers.iter().all(|s| s.state.sessions().is_empty()));
+        let again = world.renew(n, session);
+        assert!(world.closed(n, conn) && !world.closed(n, again));
+        let elsewhere = world.renew((n + 1) % 3, session);
+        assert!(world.closed((n + 1) % 3, elsewhere), "unknown there");
+        world.request(n, again, session, OpCode::CLOSE_SESSION, Bytes::new());
+        assert_eq!(world.last_code(n, again), 0);
+        assert!(world.closed(n, again));
+    }
+    let (conn, _) = world.connect(1);
+    world.run_for(8000);
+    assert!(world.closed(1, conn), "silent for too long");
+}
+
+#[test]
+fn a_local_session_becomes_global_with_its_first_ephemeral() {
+    let mut world = World::with(LocalSessions { enabled: true, upgrading: true });
+    for n in 0..3 {
+        let (conn, session) = world.connect(n);
+        world.create(n, conn, session, &format!("/e-{n}"), 1);
+        assert_eq!(world.last_code(n, conn), 0, "at {n}");
+        assert!(world.servers.iter().all(|s| s.state.sessions().get(session) == Some(4000)));
+        world.create(n, conn, session, &format!("/f-{n}"), 1);
+        assert_eq!(world.last_code(n, conn), 0);
+        let moved = world.renew((n + 1) % 3, session);
+        assert!(!world.closed((n + 1) % 3, moved), "global sessions move");
+        world.run_for(10_000);
+        assert_eq!(world.has(&format!("/e-{n}")), [false; 3], "and expire");
+    }
 }

@@ -15,7 +15,7 @@ use super::{disk, start};
 use crate::config::Config;
 use crate::ops::Metrics;
 use crate::ops::stats::Mode;
-use crate::replica::ensemble::Member;
+use crate::replica::ensemble::{LocalSessions, Member};
 use crate::replica::password::Passwords;
 use crate::replica::session::Sessions;
 use crate::server::client::Clients;
@@ -122,7 +122,11 @@ impl EnsembleMember {
         let first_id = Sessions::first_id(me.0, now.wall.0);
         let options = replica_options(&config, passwords(&config)?, first_id);
         setup.peer.tick = Duration::from_millis(config.timing.tick_time_ms.into());
-        let member = Member::new(options, setup.peer.clone(), disk_state, &state, now)?;
+        let member = Member::new(options, setup.peer.clone(), disk_state, &state, now)?
+            .with_local_sessions(LocalSessions {
+                enabled: config.sessions.local_enabled,
+                upgrading: config.sessions.local_upgrading_enabled,
+            });
         let state = Arc::new(RwLock::new(state));
         let shared = Arc::new(Shared {
             view: RwLock::new(View {
