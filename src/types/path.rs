@@ -7,8 +7,25 @@ pub fn is_valid(path: &str) -> bool {
     if rest.is_empty() {
         return true;
     }
-    rest.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
-        && path.chars().all(is_valid_char)
+    // One pass over bytes, for every write; characters are looked at only where there are any that
+    // take more than a byte.
+    let rest = rest.as_bytes();
+    let mut start = 0;
+    for (i, &byte) in rest.iter().enumerate() {
+        if byte == b'/' {
+            if is_bad_part(&rest[start..i]) {
+                return false;
+            }
+            start = i + 1;
+        } else if byte < 0x20 || byte == 0x7f {
+            return false;
+        }
+    }
+    !is_bad_part(&rest[start..]) && (rest.is_ascii() || path.chars().all(is_valid_char))
+}
+
+fn is_bad_part(part: &[u8]) -> bool {
+    matches!(part, b"" | b"." | b"..")
 }
 
 fn is_valid_char(c: char) -> bool {
