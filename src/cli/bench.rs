@@ -6,6 +6,7 @@
 
 pub mod apache;
 pub mod compare;
+pub mod growth;
 pub mod limits;
 pub mod load;
 pub mod mix;
@@ -50,6 +51,8 @@ enum BenchCommand {
     Sync(SyncArgs),
     /// Start Apache ZooKeeper and rookeeper in turn and compare them in one table
     Compare(compare::CompareArgs),
+    /// Start a server and measure how cost grows with nodes, connections, watches, children
+    Growth(growth::GrowthArgs),
 }
 
 /// Where the server is.
@@ -168,6 +171,7 @@ pub fn run(args: BenchArgs) -> u8 {
             .map(|()| true),
         Some(BenchCommand::Sync(args)) => run_sync(&args),
         Some(BenchCommand::Compare(args)) => compare::run(&args),
+        Some(BenchCommand::Growth(args)) => growth::run(&args),
     };
     match result {
         Ok(true) => exit::OK,
@@ -206,6 +210,7 @@ impl LoadArgs {
                 count: self.nodes.max(1),
                 per_parent: self.children.max(1),
                 size: self.size,
+                crowded: false,
             },
             duration: Duration::from_secs_f64(self.duration.max(0.0)),
             ops: self.ops,

@@ -182,6 +182,9 @@ pub struct Nodes {
     pub per_parent: u64,
     /// Bytes of data in each.
     pub size: usize,
+    /// What connections create themselves goes below the first parent, beside its nodes, and not
+    /// each to a parent of its own; for up to 500 connections.
+    pub crowded: bool,
 }
 
 const DIR_DIGITS: usize = 7;
@@ -205,7 +208,10 @@ impl Nodes {
 
     /// The parent of what connection `i` creates itself.
     pub fn own(&self, i: usize) -> String {
-        format!("{}/w{i:06}", self.root)
+        match self.crowded {
+            true => self.parent(0),
+            false => format!("{}/w{i:06}", self.root),
+        }
     }
 
     /// The data of every node.
@@ -298,7 +304,7 @@ impl Own {
             create,
             ephemeral,
             delete,
-            next: 0,
+            next: if nodes.crowded { 4_000_000_000 + connection as u64 * 10_000_000 } else { 0 },
             live: Default::default(),
             ephemerals: Default::default(),
             reply,

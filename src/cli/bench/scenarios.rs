@@ -94,7 +94,7 @@ pub fn watches(
     root: &str,
     pids: &[u32],
 ) -> io::Result<Watches> {
-    let nodes = Nodes { root: root.to_owned(), count: 1, per_parent: 1, size: 100 };
+    let nodes = Nodes { root: root.to_owned(), count: 1, per_parent: 1, size: 100, crowded: false };
     let mut setter = Pipe::connect(server, 30_000, PATIENCE)?;
     let create = nodes.create(root.to_owned(), nodes.data(), 0);
     drive(&mut setter, 0, 1, |pipe, _| _ = pipe.push(&create), |_| Ok(()))?;

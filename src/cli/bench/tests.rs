@@ -21,7 +21,7 @@ fn mixes() {
 
 #[test]
 fn nodes_have_paths_of_one_length() {
-    let nodes = Nodes { root: "/r".into(), count: 2500, per_parent: 1000, size: 3 };
+    let nodes = Nodes { root: "/r".into(), count: 2500, per_parent: 1000, size: 3, crowded: false };
     assert_eq!(nodes.parents(), 3);
     assert_eq!(nodes.node(0), "/r/d0000000/n0000000000");
     assert_eq!(nodes.node(2499), "/r/d0000002/n0000002499");
@@ -51,7 +51,7 @@ fn options(address: SocketAddr) -> load::Options {
         connections: 3,
         depth: 5,
         mix: "get=5,set=2,exists,multi:4=1".parse().unwrap(),
-        nodes: Nodes { root: "/r".into(), count: 100, per_parent: 10, size: 100 },
+        nodes: Nodes { root: "/r".into(), count: 100, per_parent: 10, size: 100, crowded: false },
         duration: Duration::from_secs(60),
         ops: Some(2000),
         warmup: Duration::ZERO,
