@@ -12,9 +12,13 @@ use crate::harness::runner::Suite;
 use crate::harness::server::Kind;
 use crate::harness::tools::Level;
 
-/// One letter per member: `r` is rookeeper, `a` the reference Apache.
+/// One letter per member: `r` is rookeeper, `a` the reference Apache, `b` the newest 3.8.
 fn kinds(letters: &str) -> Vec<Kind> {
-    let kind = |letter| if letter == 'a' { Kind::apache() } else { Kind::Rookeeper };
+    let kind = |letter| match letter {
+        'a' => Kind::apache(),
+        'b' => Kind::Apache("3.8.4".to_owned()),
+        _ => Kind::Rookeeper,
+    };
     letters.chars().map(kind).collect()
 }
 
@@ -24,6 +28,7 @@ pub fn add(suite: &mut Suite) {
     for (letters, level) in [("rrr", Level::Quick), ("rrrrr", Level::Ci), ("aaa", Level::Full)]
         .into_iter()
         .chain(mixed.map(|letters| (letters, Level::Ci)))
+        .chain(["bbr", "rbr"].map(|letters| (letters, Level::Full)))
     {
         let mut add = |name: &str, body: fn(&'static str) -> crate::harness::runner::Outcome| {
             suite.add("quorum", format!("{name}::{letters}"), level, move || body(letters));
