@@ -81,6 +81,17 @@ impl Phase {
     }
 }
 
+/// How an attempt to follow ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// This server served.
+    Served,
+    /// The leader was reached.
+    Refused,
+    /// It wasn't.
+    Unreachable,
+}
+
 /// The learner.
 #[derive(Clone, Debug)]
 pub(super) struct Learner {
@@ -94,6 +105,10 @@ pub(super) struct Learner {
     served: bool,
     /// When the leader counts as silent.
     deadline: Instant,
+    /// The link exists, or is being made.
+    open: bool,
+    /// A link to the leader has stood.
+    reached: bool,
     /// What is known to be committed, or was the leader's initial history.
     committed: Zxid,
     /// Where a snapshot ended: transactions up to it may be repeated by a leader whose snapshots
@@ -108,14 +123,16 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    /// Begins to follow `leader`. After `failures` vain attempts in a row the first connect waits a
-    /// little, so that a leader that refuses isn't asked at the network's speed.
+    /// Begins to follow `leader`. After `failures` leaders in a row that did not take this server the
+    /// first connect waits a little, so that one that refuses isn't asked at the network's speed.
     pub fn new(core: &mut Core, now: Instant, leader: ServerId, failures: u32) -> Learner {
         let observer = !core.is_voter();
+        // Shorter than leaders wait for their followers, or the two would never meet.
         let wait = Duration::from_millis(match failures {
             0 => 0,
-            n => 25 << n.min(6),
-        });
+            n => 12 << n.min(5),
+        })
+        .min(core.options.establish_patience / 4);
         let mut learner = Learner {
             leader,
             link: LinkId(0),
@@ -125,6 +142,8 @@ impl Learner {
             tries_left: core.options.connect_tries,
             served: false,
             deadline: now + wait + core.options.init_time(),
+            open: false,
+            reached: false,
             committed: Zxid::ZERO,
             repeated_through: Zxid::ZERO,
             to_ack: VecDeque::new(),
@@ -153,12 +172,16 @@ impl Learner {
         self.phase == Phase::Serving
     }
 
-    pub fn has_served(&self) -> bool {
-        self.served
-    }
-
     pub fn epoch(&self) -> Option<Epoch> {
         self.epoch
+    }
+
+    pub fn outcome(&self) -> Outcome {
+        match (self.served, self.reached) {
+            (true, _) => Outcome::Served,
+            (_, true) => Outcome::Refused,
+            _ => Outcome::Unreachable,
+        }
     }
 
     pub fn link(&self) -> Option<LinkId> {
@@ -256,7 +279,7 @@ impl Learner {
 
     /// Closes the link.
     pub fn end(&mut self, core: &mut Core) {
-        if !matches!(self.phase, Phase::Connecting { retry_at: Some(_) }) {
+        if self.open {
             core.close(self.link, LinkError::RoleEnded);
         }
     }
@@ -284,16 +307,15 @@ impl Learner {
         self.tries_left = self.tries_left.saturating_sub(1);
         self.phase = Phase::Connecting { retry_at: None };
         self.link = core.new_link();
+        self.open = true;
         core.act(Action::Connect { link: self.link, to: self.leader });
     }
 
     fn link_down(&mut self, core: &mut Core, now: Instant) {
+        self.open = false;
         if !matches!(self.phase, Phase::Connecting { .. }) {
-            // The link is gone already: there is nothing to close.
-            self.phase = Phase::Connecting { retry_at: Some(now) };
             core.leave(Why::LeaderGone(self.leader));
         } else if self.tries_left == 0 {
-            self.phase = Phase::Connecting { retry_at: Some(now) };
             core.leave(Why::LeaderUnreachable(self.leader));
         } else {
             // The leader may not have opened its port yet.
@@ -307,6 +329,7 @@ impl Learner {
             return;
         }
         self.phase = Phase::AwaitingEpoch;
+        self.reached = true;
         self.deadline = now + core.options.init_time();
         let info = LearnerInfo {
             server: core.me(),

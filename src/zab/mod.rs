@@ -62,7 +62,7 @@ use crate::proto::quorum::{PacketKind, QuorumPacket};
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
 use election::{Election, Part, Step, Vote, Waits};
 use leader::Leader;
-use learner::Learner;
+use learner::{Learner, Outcome};
 
 /// One server's part in Zookeeper Atomic Broadcast.
 ///
@@ -78,7 +78,8 @@ use learner::Learner;
 pub struct Peer {
     core: Core,
     role: Role,
-    /// Failed attempts to follow since this server last served: each delays the next a little.
+    /// Leaders that were reached and did not take this server, since it last served: each delays the
+    /// next attempt a little.
     failures: u32,
 }
 
@@ -433,7 +434,11 @@ impl Peer {
         match &mut self.role {
             Role::Leading(leader) => leader.end(&mut self.core),
             Role::Learning(learner) => {
-                self.failures = if learner.has_served() { 0 } else { self.failures + 1 };
+                self.failures = match learner.outcome() {
+                    Outcome::Served => 0,
+                    Outcome::Refused => self.failures + 1,
+                    Outcome::Unreachable => self.failures,
+                };
                 learner.end(&mut self.core);
             }
             _ => {}
