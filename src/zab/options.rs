@@ -169,6 +169,7 @@ pub enum Mutant {
     DeliverOnProposal,
     OldLinkHeard,
     TruncInMemoryOnly,
+    TruncStillCounted,
 }
 
 #[cfg(any(test, feature = "sim"))]
@@ -195,6 +196,7 @@ impl Mutant {
         Mutant::DeliverOnProposal,
         Mutant::OldLinkHeard,
         Mutant::TruncInMemoryOnly,
+        Mutant::TruncStillCounted,
     ];
 
     /// The mutant with this name, as `Debug` prints it, in any case and with or without dashes.

@@ -74,12 +74,25 @@ impl Leader {
         }
     }
 
-    /// Sends a snapshot as soon as the state holds everything that the learner may ever have
-    /// acknowledged: an image of less would make it forget transactions that were committed by its
-    /// word.
+    /// Sends a snapshot as soon as the state holds everything that is committed: an image of less
+    /// would make the learner forget what was committed by its word. (The leader's own disk may be
+    /// behind the quorum.)
     fn await_snapshot(&mut self, core: &mut Core, link: LinkId) {
-        self.set_stage(link, Stage::AwaitingSnapshot { at_least: self.last_proposed });
+        self.uncount(link);
+        let at_least = self.committed_or_initial(core);
+        self.set_stage(link, Stage::AwaitingSnapshot { at_least });
         self.send_waiting_snapshots(core);
+    }
+
+    /// The learner is about to forget the end of its log. What it acknowledged of outstanding
+    /// proposals mustn't count any more, or they could be committed by the word of a server that no
+    /// longer has them. Apache doesn't do this: its leader tells a follower that reconnects with
+    /// outstanding proposals to cut them off, and commits them with its earlier acknowledgement.
+    fn uncount(&mut self, link: LinkId) {
+        let Some(server) = self.links.get(&link).map(|l| l.server) else { return };
+        for proposal in &mut self.proposals {
+            proposal.acks.remove(&server);
+        }
     }
 
     pub(super) fn send_waiting_snapshots(&mut self, core: &mut Core) {
@@ -124,6 +137,9 @@ impl Leader {
                 None => core.stats.syncs.trunc += 1,
                 Some(_) => core.stats.syncs.trunc_diff += 1,
             }
+        }
+        if kind == PacketKind::Trunc && !mutant!(core, TruncStillCounted) {
+            self.uncount(link);
         }
         core.send_bare(link, kind, zxid);
         if mutant!(core, NewLeaderEarly) {
