@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 #![allow(dead_code)]
 
+mod applications;
 mod clients;
 mod crash;
 mod data;
@@ -12,6 +13,7 @@ mod differential;
 mod ensemble;
 mod harness;
 mod quorum;
+mod report;
 mod suites;
 mod wire;
 
@@ -23,12 +25,18 @@ fn main() {
     differential::live::add(&mut suite);
     clients::add(&mut suite);
     suites::add(&mut suite);
+    applications::add(&mut suite);
     crash::add(&mut suite);
     ensemble::add(&mut suite);
     wire::add(&mut suite);
     quorum::add(&mut suite);
     data::add(&mut suite);
-    let (_lines, ok) = suite.run();
+    let (lines, ok) = suite.run();
     harness::apache::shut_down();
+    if clients::subject() == harness::server::Kind::Rookeeper
+        && let Err(e) = report::note(&lines)
+    {
+        println!("the results were not noted: {e:?}");
+    }
     std::process::exit(if ok { 0 } else { 1 });
 }
