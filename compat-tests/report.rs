@@ -15,6 +15,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("replay", "Recorded programs: every answer, Stat, zxid and event as Apache gave them"),
     ("recordings-hold", "The recordings checked against a live Apache"),
     ("differential", "Generated programs against rookeeper and a live Apache at once"),
+    ("mutants", "Servers made wrong on purpose, which the generated programs must find out"),
     ("wire", "Recorded bytes of the client, election and learner ports"),
     ("data", "Data directories that Apache left behind"),
     ("swap", "One data directory, rookeeper and Apache in turn"),

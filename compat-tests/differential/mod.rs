@@ -9,6 +9,7 @@ pub mod gaps;
 pub mod generate;
 pub mod live;
 pub mod minimise;
+pub mod mutants;
 pub mod render;
 pub mod replay;
 pub mod script;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::apache::{self, Hosted};
@@ -76,8 +77,29 @@ pub struct Server {
     running: Option<Running>,
 }
 
-/// The binary under test: `ROOKEEPER_BIN`, or the one that Cargo built.
+static BINARY: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Puts the binary back when dropped.
+pub struct BinaryBack;
+
+impl Drop for BinaryBack {
+    fn drop(&mut self) {
+        *BINARY.lock().unwrap_or_else(|e| e.into_inner()) = None;
+    }
+}
+
+/// Sets the binary under test until the returned value is dropped.
+#[must_use]
+pub fn set_binary(path: Option<PathBuf>) -> BinaryBack {
+    *BINARY.lock().unwrap_or_else(|e| e.into_inner()) = path;
+    BinaryBack
+}
+
+/// The binary under test: what was set, `ROOKEEPER_BIN`, or the one that Cargo built.
 pub fn rookeeper_binary() -> PathBuf {
+    if let Some(path) = BINARY.lock().unwrap_or_else(|e| e.into_inner()).clone() {
+        return path;
+    }
     std::env::var_os("ROOKEEPER_BIN")
         .map(PathBuf::from)
         .unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_rookeeper")))

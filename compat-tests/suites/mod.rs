@@ -24,7 +24,10 @@ pub fn add(suite: &mut Suite) {
             "kazoo-quick",
         )
     });
-    suite.add("suites", "kazoo", Level::Ci, || kazoo(&["kazoo.tests"], "kazoo"));
+    suite.add("suites", "kazoo", Level::Ci, || {
+        // Without SASL on the server kazoo's client asks for ever, so these classes are left out.
+        kazoo(&["kazoo.tests", "-k", "not SASL"], "kazoo")
+    });
     suite.add("suites", "go-zookeeper", Level::Ci, go);
 }
 
