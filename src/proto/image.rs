@@ -69,4 +69,9 @@ pub trait ImageSink {
     /// A node; the root comes first, as the empty path. An error (a node without its parent) ends
     /// the reading and makes the snapshot invalid.
     fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String>;
+    /// All nodes have been given. An error is as one of [`ImageSink::node`]: for sinks that only
+    /// find out later.
+    fn end(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }

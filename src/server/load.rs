@@ -1,6 +1,8 @@
 //! From the disk to a state: the newest usable snapshot, then the log.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::config::{Compression as Method, Config};
@@ -58,28 +60,127 @@ pub fn compression(config: &Config) -> Compression {
     }
 }
 
-/// A loader that says how far it is.
+/// Nodes handed over at once.
+const BATCH_NODES: usize = 512;
+/// Batches that may wait between the two threads.
+const BATCHES_MAX: usize = 16;
+
+/// A part of an image on its way from the thread that reads to the one that builds.
+enum Piece {
+    Session(i64, i32),
+    Acl(i64, Vec<Acl>),
+    /// All paths in one string; with each node, where its path ends.
+    Nodes(String, Vec<(usize, ImageNode)>),
+}
+
+/// A loader on a thread of its own, so that reading, checking and decoding the file go on while the
+/// tree is built; says how far it is.
 struct Progress {
-    loader: StateLoader,
+    options: Options,
+    building: Option<(SyncSender<Piece>, JoinHandle<Result<StateLoader, String>>)>,
+    loader: Option<StateLoader>,
+    paths: String,
+    batch: Vec<(usize, ImageNode)>,
     clock: Clock,
     nodes: u64,
     said: crate::types::Instant,
 }
 
+impl Progress {
+    fn new(options: Options, clock: Clock) -> Progress {
+        Progress {
+            options,
+            building: None,
+            loader: None,
+            paths: String::new(),
+            batch: Vec::new(),
+            clock,
+            nodes: 0,
+            said: clock.mono(),
+        }
+    }
+
+    /// Hands a piece over; the builder's reason when it has given up.
+    fn send(&mut self, piece: Piece) -> Result<(), String> {
+        if self.building.is_none() {
+            let (sender, pieces) = sync_channel(BATCHES_MAX);
+            let loader = StateLoader::new(self.options);
+            let thread = std::thread::Builder::new()
+                .name("load".into())
+                .spawn(move || build(loader, &pieces))
+                .map_err(|error| format!("can't start a thread: {error}"))?;
+            self.building = Some((sender, thread));
+        }
+        match &self.building {
+            Some((sender, _)) if sender.send(piece).is_ok() => Ok(()),
+            _ => self.finish(),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let paths = std::mem::replace(&mut self.paths, String::with_capacity(BATCH_NODES * 32));
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_NODES));
+        self.send(Piece::Nodes(paths, batch))
+    }
+
+    /// Waits for the builder.
+    fn finish(&mut self) -> Result<(), String> {
+        let Some((sender, thread)) = self.building.take() else { return Ok(()) };
+        drop(sender);
+        match thread.join() {
+            Ok(Ok(loader)) => self.loader = Some(loader),
+            Ok(Err(why)) => return Err(why),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        Ok(())
+    }
+}
+
+/// Puts the pieces together, in order.
+fn build(mut loader: StateLoader, pieces: &Receiver<Piece>) -> Result<StateLoader, String> {
+    for piece in pieces {
+        match piece {
+            Piece::Session(id, timeout_ms) => loader.session(id, timeout_ms),
+            Piece::Acl(index, acl) => loader.acl(index, acl),
+            Piece::Nodes(paths, nodes) => {
+                let mut start = 0;
+                for (end, node) in nodes {
+                    loader.node(&paths[start..end], node)?;
+                    start = end;
+                }
+            }
+        }
+    }
+    Ok(loader)
+}
+
 impl ImageSink for Progress {
+    // A builder that has given up is noticed with the next batch of nodes, or at the end.
     fn session(&mut self, id: i64, timeout_ms: i32) {
-        self.loader.session(id, timeout_ms);
+        let _ = self.send(Piece::Session(id, timeout_ms));
     }
     fn acl(&mut self, index: i64, acl: Vec<Acl>) {
-        self.loader.acl(index, acl);
+        let _ = self.send(Piece::Acl(index, acl));
     }
     fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String> {
         self.nodes += 1;
-        if self.nodes % 65_536 == 0 && self.clock.mono().since(self.said) > PROGRESS {
+        self.paths.push_str(path);
+        self.batch.push((self.paths.len(), node));
+        if self.batch.len() < BATCH_NODES {
+            return Ok(());
+        }
+        if self.clock.mono().since(self.said) > PROGRESS {
             self.said = self.clock.mono();
             tracing::info!("loading the snapshot: {} nodes so far", self.nodes);
         }
-        self.loader.node(path, node)
+        self.flush()
+    }
+    fn end(&mut self) -> Result<(), String> {
+        self.flush()?;
+        self.finish()
     }
 }
 
@@ -102,12 +203,8 @@ pub fn load(
         read_only: false,
     };
     let state_options = state_options(config);
-    let recovered = recover(disk, &dirs(config), &options, || Progress {
-        loader: StateLoader::new(state_options),
-        clock: *clock,
-        nodes: 0,
-        said: clock.mono(),
-    })?;
+    let new_sink = || Progress::new(state_options, *clock);
+    let recovered = recover(disk, &dirs(config), &options, new_sink)?;
     for skipped in &recovered.skipped {
         tracing::warn!("snapshot {} was passed over: {}", skipped.path.display(), skipped.why);
     }
@@ -116,7 +213,9 @@ pub fn load(
     let mut state = match &recovered.origin {
         Origin::Snapshot { path, info } => {
             tracing::info!("loaded {} ({} nodes)", path.display(), info.nodes);
-            recovered.sink.loader.finish(recovered.base.zxid, recovered.base.digest)
+            let loader = recovered.sink.loader;
+            let loader = loader.unwrap_or_else(|| StateLoader::new(state_options));
+            loader.finish(recovered.base.zxid, recovered.base.digest)
         }
         Origin::Fresh => {
             fresh = true;

@@ -197,6 +197,7 @@ impl ImageDecoder {
             Phase::Nodes => {
                 let path: Bytes = r.buffer()?.unwrap_or_default();
                 if path == END_OF_NODES.as_bytes() {
+                    sink.end().map_err(ImageError::Refused)?;
                     self.phase = match self.framing {
                         Framing::File => Phase::Done,
                         Framing::Link => Phase::Signature,
