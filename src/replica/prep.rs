@@ -24,8 +24,8 @@ use crate::proto::txn::{
 use crate::state::StateMachine;
 use crate::state::digest;
 use crate::types::{
-    Acl, Code, CreateMode, Id, OwnerKind, OwnerRules, Perms, SessionId, StatPersisted, WallTime,
-    Zxid, java, path,
+    Acl, Code, CreateMode, Epoch, Id, OwnerKind, OwnerRules, Perms, SessionId, StatPersisted,
+    WallTime, Zxid, java, path,
 };
 
 /// Settings of preparation.
@@ -109,8 +109,14 @@ impl Prep {
         self.overlay.forget(zxid);
     }
 
+    /// The next zxid. A server alone that has used up the counter goes on with the next epoch's
+    /// first, as the log demands; a leader has to step down, and does when it proposes this.
     fn next(&mut self) -> Zxid {
-        self.zxid = self.zxid.next();
+        self.zxid = if self.zxid.counter() == Zxid::COUNTER_MAX {
+            Zxid::new(Epoch(self.zxid.epoch().0 + 1), 1)
+        } else {
+            self.zxid.next()
+        };
         self.zxid
     }
 

@@ -48,11 +48,17 @@ impl Sessions {
         if id == i64::MIN { id + 1 } else { id }
     }
 
-    /// A number for a new session.
+    /// A number for a new session; never one that is in use, whatever the clock did between two
+    /// starts.
     pub fn new_id(&mut self) -> SessionId {
-        let id = self.next_id;
-        self.next_id = self.next_id.wrapping_add(1);
-        SessionId(id)
+        loop {
+            let id = SessionId(self.next_id);
+            self.next_id = self.next_id.wrapping_add(1);
+            let reserved = id == SessionId::NONE || id.0 == i64::MIN;
+            if !reserved && !self.tracked.contains_key(&id) {
+                return id;
+            }
+        }
     }
 
     /// The end of the bucket of a session that was active at `at`.

@@ -356,13 +356,13 @@ impl Task<'_> {
             }
             drop(line);
             drop(state);
-            clients.reporter.counters.turn(frames, answered, bytes as u64);
+            clients.reporter.counters.turn(frames, answered);
             if reads {
                 // Answered within the turn that they arrived in.
                 shared.metrics.record_advanced_many(Advanced::ReadLatency, 0, answered);
             }
             for (counter, n) in
-                [(Counter::ThrottledOps, throttled), (Counter::RequestThrottleWaitCount, 0)]
+                [(Counter::ThrottledOps, throttled), (Counter::ResponseBytes, bytes as u64)]
             {
                 if n > 0 {
                     shared.metrics.add(counter, n);
@@ -449,11 +449,7 @@ impl Task<'_> {
         match read {
             Poll::Ready(Ok(n)) if n > 0 => {
                 self.line.active(self.clients.shared.clock.mono());
-                self.clients
-                    .reporter
-                    .counters
-                    .bytes_received
-                    .fetch_add(n as u64, Ordering::Relaxed);
+                self.clients.shared.metrics.add(Counter::BytesReceivedCount, n as u64);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(_) => Poll::Ready(Err(GONE)),

@@ -214,12 +214,15 @@ impl Node {
     fn apply(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
         while self.replica.has_committed() {
             let mut state = shared.state.write();
+            let before = state.digest_mismatches();
             let mut out = Outlets::new(shared, wakers);
             self.replica.apply(&mut state, &shared.watches, &mut out, APPLY_MAX);
             let told = out.told;
+            let wrong = state.digest_mismatches() - before;
             // Readers that wait get their turn before the next batch.
             RwLockWriteGuard::unlock_fair(state);
             count(&shared.metrics, &told);
+            shared.metrics.add(Counter::DigestMismatchesCount, wrong);
         }
         if self.snapshot_due {
             self.snapshot_due = false;

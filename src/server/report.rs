@@ -31,9 +31,6 @@ pub struct Counters {
     pub received: AtomicU64,
     /// Packets sent to clients.
     pub sent: AtomicU64,
-    /// Bytes received from clients.
-    pub bytes_received: AtomicU64,
-    bytes_sent: AtomicU64,
     /// Auth packets that failed.
     pub auth_failed: AtomicU64,
     latency_count: AtomicU64,
@@ -48,8 +45,6 @@ impl Default for Counters {
         Counters {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
-            bytes_received: AtomicU64::new(0),
-            bytes_sent: AtomicU64::new(0),
             auth_failed: AtomicU64::new(0),
             latency_count: AtomicU64::new(0),
             latency_total: AtomicU64::new(0),
@@ -63,12 +58,9 @@ impl Default for Counters {
 
 impl Counters {
     /// One turn of a connection took `frames` and answered so many requests at once.
-    pub fn turn(&self, frames: u64, answered: u64, bytes: u64) {
+    pub fn turn(&self, frames: u64, answered: u64) {
         if frames > 0 {
             self.received.fetch_add(frames, Ordering::Relaxed);
-        }
-        if bytes > 0 {
-            self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
         }
         if answered > 0 {
             self.sent.fetch_add(answered, Ordering::Relaxed);

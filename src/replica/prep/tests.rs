@@ -437,3 +437,19 @@ fn what_decodes_is_found_without_decoding() {
         }
     }
 }
+
+/// Four billion transactions are half a day of hard work: the log must go on behind them.
+#[test]
+fn the_counter_of_a_server_alone_rolls_over_into_the_next_epoch() {
+    let mut subject = Subject::new();
+    subject.state.set_last_zxid(Zxid(0xffff_fffe));
+    subject.prep.reset(&subject.state);
+    let mut out = String::new();
+    subject.run("open 1000\nopen 1000\nopen 1000").lines().for_each(|line| {
+        out.push_str(line.split(' ').next().unwrap());
+        out.push(' ');
+    });
+    assert_eq!(out, "0xffffffff 0x100000001 0x100000002 ");
+    let zxids: Vec<Zxid> = subject.queue.iter().map(|entry| entry.header.zxid).collect();
+    assert!(zxids.windows(2).all(|pair| pair[1].follows(pair[0])));
+}
