@@ -122,6 +122,7 @@ impl Node {
     fn run(mut self) {
         let mut events = Vec::new();
         let mut requests = Vec::new();
+        let mut logged = Vec::new();
         let mut wakers = Vec::new();
         let shared = &*Arc::clone(&self.shared);
         let mut synced = (0, 0);
@@ -152,9 +153,7 @@ impl Node {
                             self.replica.handle_disconnect(session, conn);
                         }
                         Event::Logged(done) => {
-                            self.replica.handle_persisted(Zxid(done.op as i64));
-                            self.snapshot_due |= done.snapshot_due;
-                            self.count_syncs(&mut synced);
+                            self.logged(done, &mut synced);
                         }
                         Event::SnapshotDone => {}
                         Event::Look(look) => look(self.replica.sessions()),
@@ -178,7 +177,10 @@ impl Node {
                     }
                 }
             }
-            self.committer.submit(&mut requests);
+            self.committer.submit(&mut requests, &mut logged);
+            for done in logged.drain(..) {
+                self.logged(done, &mut synced);
+            }
             self.apply(shared, &mut wakers);
             let load = &shared.rules.load;
             load.outstanding.store(self.replica.outstanding(), Ordering::Relaxed);
@@ -198,6 +200,12 @@ impl Node {
             let at: Instant = line.last_active();
             self.replica.touch(session, timeout_ms, at);
         }
+    }
+
+    fn logged(&mut self, done: LogDone, synced: &mut (u64, u64)) {
+        self.replica.handle_persisted(Zxid(done.op as i64));
+        self.snapshot_due |= done.snapshot_due;
+        self.count_syncs(synced);
     }
 
     /// Counts the syncs since the last look: the log thread's own counters are the source.
