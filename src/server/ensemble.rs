@@ -2,8 +2,6 @@
 //! disk.
 
 pub mod disk;
-#[cfg(test)]
-mod headless;
 pub mod node;
 pub mod server;
 pub mod setup;
