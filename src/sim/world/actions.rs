@@ -1,0 +1,138 @@
+//! What hosts ask for, carried out.
+
+use super::*;
+
+impl<H: Host> World<H> {
+    pub(super) fn execute(&mut self, host: usize, action: Action) {
+        if self.score.wants() {
+            let text = describe_action(&action);
+            self.score.line(self.now, "action", self.view(host), text);
+        }
+        let life = self.slots[host].life;
+        match action {
+            Action::SendNotification { to, notification } => {
+                self.see(host, &Seen::Voted(&notification));
+                let to = to.0 as usize - 1;
+                if to < self.slots.len() && to != host {
+                    self.notify(host, to, notification);
+                }
+            }
+            Action::Connect { link, to } => {
+                self.slots[host].lines.insert(link, Line::Dialling);
+                let at = self.now + self.delay();
+                self.at(at, What::Dial { host, life, link, to: to.0 as usize - 1 });
+            }
+            Action::Listen => self.slots[host].listening = true,
+            Action::StopListening => self.slots[host].listening = false,
+            Action::Send { link, packet } => self.send_packet(host, link, packet),
+            Action::SendSnapshot { link, .. } => {
+                let image = self.slots[host].value.as_mut().map(H::stream).unwrap_or_default();
+                if let Some(Line::Conn(no, side)) = self.slots[host].lines.get(&link).copied() {
+                    for _ in 0..self.random.below(4) {
+                        self.send(no, side, Message::Piece);
+                    }
+                    self.send(no, side, Message::Image(image));
+                }
+            }
+            Action::CloseLink { link, why } => self.close(host, link, &why),
+            Action::Disk { op, what } => self.ask_disk(host, Some(op), Change::Zab(what)),
+            Action::ReadLog { read, after, through } => {
+                let at = self.now + self.disk_time();
+                self.at(at, What::ReadLog { host, life, read, after, through });
+            }
+            Action::LoadState { through } => {
+                let at = self.now + self.disk_time();
+                self.at(at, What::Load { host, life, through });
+            }
+            Action::Deliver { txn, committed } => self.delivered(host, &txn, committed),
+            Action::RoleChanged(change) => self.role_changed(host, &change),
+            Action::Synced { token } => {
+                if let Some(asked_at) = self.slots[host].syncs.remove(&token) {
+                    self.cover("sync answered");
+                    self.see(host, &Seen::Synced { asked_at });
+                }
+            }
+            Action::Resynced => {
+                self.cover("damaged log resynced");
+                self.disks[host].standing = Default::default();
+            }
+            Action::Exit(reason) => self.fail("Exit", format!("{host}: {reason}")),
+            Action::FromLearner { .. }
+            | Action::FromLeader(_)
+            | Action::AnswerPing { .. }
+            | Action::ConfigSeen(_) => {}
+        }
+    }
+
+    pub(super) fn role_changed(&mut self, host: usize, change: &RoleChange) {
+        self.score.line(self.now, "role", self.view(host), format!("{change:?}"));
+        match change {
+            RoleChange::Leading { epoch, serving: true } => {
+                self.cover("established");
+                // All of this leader's history is committed now.
+                let state = self.slots[host].value.as_ref().map(H::image).unwrap_or_default();
+                self.ghost.leads[host] = Some(*epoch);
+                self.see(host, &Seen::Established { epoch: *epoch });
+                let known = self.ghost.committed.len();
+                for entry in state.entries.get(known..).unwrap_or_default() {
+                    self.commit(host, *entry, *epoch);
+                }
+                self.see(host, &Seen::Serving { epoch: *epoch });
+                self.slots[host].syncs.clear();
+            }
+            RoleChange::Leading { epoch, serving: false } if *epoch > Epoch(0) => {
+                self.ghost.claims[host] = Some(*epoch);
+            }
+            RoleChange::Following { epoch, serving: true, .. } => {
+                self.see(host, &Seen::Serving { epoch: *epoch });
+            }
+            RoleChange::Looking(why) => {
+                self.cover(match why {
+                    crate::zab::Why::Started => "looking: started",
+                    crate::zab::Why::LeaderGone(_) => "looking: leader gone",
+                    crate::zab::Why::LeaderUnreachable(_) => "looking: leader unreachable",
+                    crate::zab::Why::LeaderSilent(_) => "looking: leader silent",
+                    crate::zab::Why::LeaderMisbehaved { .. } => "looking: leader misbehaved",
+                    crate::zab::Why::QuorumLost => "looking: quorum lost",
+                    crate::zab::Why::NotEstablished => "looking: not established",
+                    crate::zab::Why::FollowerAhead(_) => "looking: follower ahead",
+                    crate::zab::Why::LaterEpoch { .. } => "looking: later epoch",
+                    crate::zab::Why::DiskStalled(_) => "looking: disk stalled",
+                    crate::zab::Why::RolledOver => "looking: rolled over",
+                });
+                (self.ghost.leads[host], self.ghost.joined[host]) = (None, None);
+                self.ghost.claims[host] = None;
+                self.slots[host].syncs.clear();
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn delivered(&mut self, host: usize, txn: &crate::zab::EncodedTxn, committed: bool) {
+        let before = self.ghost.states[host];
+        let after = Entry { zxid: txn.zxid, chain: chain(before.chain, txn.zxid, &txn.bytes) };
+        let known = self.ghost.find(after.zxid).is_some();
+        // A leader that becomes established says so right after delivering its history: what of
+        // that is new is committed there.
+        let established = self.ghost.leads[host].is_some();
+        let serving = self.slots[host].value.as_ref().is_some_and(|v| v.peer().is_serving());
+        let leading = self.slots[host]
+            .value
+            .as_ref()
+            .is_some_and(|v| v.peer().state() == ServerState::Leading);
+        let checked = committed && !(leading && !established && serving);
+        self.see(host, &Seen::Delivered { before, after, committed: checked });
+        if checked && !known && self.violation.is_none() {
+            let epoch = self.slots[host].value.as_ref().map_or(Epoch(0), |v| v.peer().epoch());
+            self.commit(host, after, epoch);
+        }
+        self.ghost.states[host] = after;
+    }
+
+    pub(super) fn commit(&mut self, host: usize, entry: Entry, epoch: Epoch) {
+        self.mix(entry.chain);
+        self.cover("committed");
+        self.ghost.committed.push(entry);
+        self.see(host, &Seen::Committed { entry, epoch });
+    }
+}
