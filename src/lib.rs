@@ -2,8 +2,8 @@
 //! from Apache ZooKeeper.
 //!
 //! ```text
-//! types <- proto <- { state | zab | storage | auth } <- replica <- { server | sim } <- cli, main
-//!          wire      pure         pure  files   pure    pure glue     the only tokio   entry
+//! types <- proto <- { state | zab | storage | auth } <- replica <- host <- { server | sim } <- cli
+//!          wire      pure         pure  files   pure    pure glue  + files  the only tokio
 //! ```
 //!
 //! Nothing below `server` is async, reads a clock or draws a random number. The rule of who may
@@ -14,6 +14,7 @@ pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod host;
 pub mod ops;
 pub mod proto;
 pub mod replica;

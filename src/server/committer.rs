@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::storage::trigger::SnapTrigger;
-use crate::storage::{Error, TxnLog};
-use crate::types::Zxid;
+pub use crate::host::group::{LogDone, LogRequest};
+
+use crate::host::group::{Around, GroupCommit, GroupOptions};
+use crate::storage::{Committed, Error, TxnLog};
+use crate::types::Instant;
 
 use super::clock::{Clock, Spread};
 use super::inbox::Inbox;
@@ -20,41 +21,6 @@ use super::inbox::Inbox;
 const QUICK: Duration = Duration::from_micros(250);
 /// More requests than this go to the log thread, so that preparing and syncing overlap.
 const HERE_MAX: usize = 32;
-
-/// What else the log thread can be asked to do, between two batches.
-pub type Job = Box<dyn FnOnce(&mut TxnLog) -> Result<(), Error> + Send>;
-
-/// One request to the log thread. Requests are executed in the order given.
-pub enum LogRequest {
-    /// Append a transaction; `op` is reported once it is durable.
-    Append {
-        /// The number of the request, ascending.
-        op: u64,
-        /// The transaction's id.
-        zxid: Zxid,
-        /// As logged.
-        entry: Bytes,
-    },
-    /// Anything else that touches the disk; `op` is reported once it has returned. The appends
-    /// before it are durable when it starts.
-    Do {
-        /// The number of the request, ascending.
-        op: u64,
-        /// What to do.
-        job: Job,
-    },
-    /// End the thread; what was asked before is done first.
-    Stop,
-}
-
-/// What the log thread reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogDone {
-    /// Every request up to this one is durable.
-    pub op: u64,
-    /// Transactions were enough for a snapshot (and the log was rolled).
-    pub snapshot_due: bool,
-}
 
 /// Settings of the log thread.
 #[derive(Clone, Copy, Debug)]
@@ -117,14 +83,21 @@ impl Committer {
         let inbox = Arc::new(Inbox::default());
         let stats = Arc::new(LogStats::default());
         let mut spread = Spread::new(&clock);
+        let group = GroupOptions {
+            batch_max: options.batch_max,
+            snap_count: options.snap_count,
+            snap_bytes: options.snap_bytes,
+        };
         let worker = Arc::new(Mutex::new(Worker {
-            trigger: SnapTrigger::new(options.snap_count, options.snap_bytes, spread.next()),
-            log,
-            options,
-            clock,
-            spread,
-            stats: Arc::clone(&stats),
-            is_quick: true,
+            group: GroupCommit::new(log, &group, spread.next()),
+            measure: Measure {
+                clock,
+                spread,
+                warn_above: options.warn_above,
+                stats: Arc::clone(&stats),
+                is_quick: true,
+            },
+            flush_delay: options.flush_delay,
         }));
         let failed: Arc<dyn Fn(Error) + Send + Sync> = Arc::new(failed);
         let finished = Arc::new(AtomicU64::new(0));
@@ -155,7 +128,7 @@ impl Committer {
         let idle = self.finished.load(Ordering::Acquire) == self.submitted;
         if idle && requests.len() <= HERE_MAX {
             let mut worker = self.worker.lock();
-            if worker.is_quick && worker.options.flush_delay.is_zero() {
+            if worker.measure.is_quick && worker.flush_delay.is_zero() {
                 if let Err(error) = worker.batch(requests, &mut |one| done.push(one)) {
                     (self.failed)(error);
                 }
@@ -208,14 +181,9 @@ impl Thread {
 
 /// The log and what goes with it; used by the log thread, or by the node thread while that sleeps.
 struct Worker {
-    log: TxnLog,
-    options: CommitterOptions,
-    clock: Clock,
-    spread: Spread,
-    trigger: SnapTrigger,
-    stats: Arc<LogStats>,
-    /// The last sync was a quick one.
-    is_quick: bool,
+    group: GroupCommit,
+    measure: Measure,
+    flush_delay: Duration,
 }
 
 impl Worker {
@@ -225,66 +193,55 @@ impl Worker {
         requests: &mut Vec<LogRequest>,
         done: &mut dyn FnMut(LogDone),
     ) -> Result<bool, Error> {
-        let (mut last, mut pending) = (0, 0);
-        for request in requests.drain(..) {
-            match request {
-                LogRequest::Append { op, zxid, entry } => {
-                    self.log.append(zxid, &entry)?;
-                    last = op;
-                    pending += 1;
-                    if pending >= self.options.batch_max {
-                        done(LogDone { op: last, snapshot_due: self.commit()? });
-                        pending = 0;
-                    }
-                }
-                LogRequest::Do { op, job } => {
-                    if pending > 0 {
-                        done(LogDone { op: last, snapshot_due: self.commit()? });
-                        pending = 0;
-                    }
-                    job(&mut self.log)?;
-                    done(LogDone { op, snapshot_due: false });
-                }
-                LogRequest::Stop => {
-                    if pending > 0 {
-                        done(LogDone { op: last, snapshot_due: self.commit()? });
-                    }
-                    self.log.roll()?;
-                    return Ok(true);
-                }
-            }
-        }
-        if pending > 0 {
-            done(LogDone { op: last, snapshot_due: self.commit()? });
-        }
-        Ok(false)
+        self.group.batch(requests, &mut Watched { measure: &mut self.measure, report: done })
+    }
+}
+
+/// Counts syncs.
+struct Measure {
+    clock: Clock,
+    spread: Spread,
+    warn_above: Duration,
+    stats: Arc<LogStats>,
+    /// The last sync was a quick one.
+    is_quick: bool,
+}
+
+struct Watched<'a> {
+    measure: &'a mut Measure,
+    report: &'a mut dyn FnMut(LogDone),
+}
+
+impl Around for Watched<'_> {
+    fn clock(&self) -> Instant {
+        self.measure.clock.mono()
     }
 
-    /// One write and one sync; true when it is time for a snapshot.
-    fn commit(&mut self) -> Result<bool, Error> {
-        let clock = self.clock;
-        let Some(committed) = self.log.commit(&mut || clock.mono())? else { return Ok(false) };
-        self.is_quick = committed.sync_time < QUICK;
+    fn random(&mut self) -> u64 {
+        self.measure.spread.next()
+    }
+
+    fn committed(&mut self, committed: &Committed) {
+        let Measure { warn_above, stats, is_quick, .. } = &mut *self.measure;
+        *is_quick = committed.sync_time < QUICK;
         let us = u64::try_from(committed.sync_time.as_micros()).unwrap_or(u64::MAX);
-        self.stats.syncs.fetch_add(1, Ordering::Relaxed);
-        self.stats.sync_us.fetch_add(us, Ordering::Relaxed);
-        self.stats.sync_us_max.fetch_max(us, Ordering::Relaxed);
-        self.stats.txns.fetch_add(committed.txns, Ordering::Relaxed);
-        self.stats.bytes.fetch_add(committed.bytes, Ordering::Relaxed);
-        if committed.sync_time > self.options.warn_above {
-            self.stats.slow_syncs.fetch_add(1, Ordering::Relaxed);
+        stats.syncs.fetch_add(1, Ordering::Relaxed);
+        stats.sync_us.fetch_add(us, Ordering::Relaxed);
+        stats.sync_us_max.fetch_max(us, Ordering::Relaxed);
+        stats.txns.fetch_add(committed.txns, Ordering::Relaxed);
+        stats.bytes.fetch_add(committed.bytes, Ordering::Relaxed);
+        if committed.sync_time > *warn_above {
+            stats.slow_syncs.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 "a sync of the transaction log took {} ms (fsync.warningthresholdms is {}): the \
                  disk under dataLogDir is slow or shared",
                 committed.sync_time.as_millis(),
-                self.options.warn_above.as_millis()
+                warn_above.as_millis()
             );
         }
-        if !self.trigger.add(committed.txns, committed.bytes) {
-            return Ok(false);
-        }
-        self.trigger.reset(self.spread.next());
-        self.log.roll()?;
-        Ok(true)
+    }
+
+    fn done(&mut self, done: LogDone) {
+        (self.report)(done);
     }
 }

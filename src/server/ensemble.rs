@@ -6,5 +6,3 @@ pub mod node;
 pub mod server;
 pub mod setup;
 pub mod shell;
-pub mod start;
-pub mod transfer;

@@ -6,34 +6,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::config::{Compression as Method, Config};
+use crate::host::load::{self, Loaded};
+use crate::host::snapshot::{self, SnapshotOptions};
 use crate::proto::image::{ImageNode, ImageSink};
 use crate::state::{Options, StateLoader, StateMachine};
 use crate::storage::disk::DiskRef;
 use crate::storage::recovery::Origin;
-use crate::storage::snapshot::Sections;
-use crate::storage::{Compression, Dirs, Error, RecoveryOptions, SnapshotWriter, recover};
-use crate::types::{Acl, OwnerRules, SessionId, Zxid};
+use crate::storage::{Compression, Dirs, Error, RecoveryOptions};
+use crate::types::{Acl, OwnerRules};
 
 use super::clock::Clock;
 
 /// Progress of a long start is said this often.
 const PROGRESS: Duration = Duration::from_secs(2);
-
-/// A recovered state and what the shell must know of it.
-#[derive(Debug)]
-pub struct Loaded {
-    /// As of the last transaction on disk.
-    pub state: StateMachine,
-    /// The last transaction, -1 when the database may not be used (no `initialize` file).
-    pub last: Zxid,
-    /// Whether there was nothing on disk.
-    pub fresh: bool,
-    /// Transactions replayed from the log.
-    pub replayed: u64,
-    /// The newest committed transactions of the log, at most as many as asked for, as they were
-    /// logged: what learners are brought up to date with.
-    pub recent: Vec<(Zxid, bytes::Bytes)>,
-}
 
 /// The directories of a configuration.
 pub fn dirs(config: &Config) -> Dirs {
@@ -184,83 +169,62 @@ impl ImageSink for Progress {
     }
 }
 
-/// Loads what is on disk, repairs torn tails, removes ephemerals of sessions that are gone.
-///
-/// `through`, when given, ends the replay there: what a truncated member may show.
-///
-/// # Errors
-/// Every reason not to start; damage names file and offset.
-pub fn load(
-    disk: &DiskRef,
-    config: &Config,
-    clock: &Clock,
-    recent_max: usize,
-) -> Result<Loaded, Error> {
-    let options = RecoveryOptions {
+/// How recovery works.
+pub fn recovery(config: &Config) -> RecoveryOptions {
+    RecoveryOptions {
         trust_empty: config.storage.trust_empty_snapshot,
         db_autocreate: config.storage.autocreate_db,
         datadir_autocreate: config.storage.autocreate_dirs,
         read_only: false,
-    };
-    let state_options = state_options(config);
-    let new_sink = || Progress::new(state_options, *clock);
-    let recovered = recover(disk, &dirs(config), &options, new_sink)?;
-    for skipped in &recovered.skipped {
-        tracing::warn!("snapshot {} was passed over: {}", skipped.path.display(), skipped.why);
     }
-    let mut fresh = false;
-    let mut suspect = false;
-    let mut state = match &recovered.origin {
-        Origin::Snapshot { path, info } => {
-            tracing::info!("loaded {} ({} nodes)", path.display(), info.nodes);
-            let loader = recovered.sink.loader;
-            let loader = loader.unwrap_or_else(|| StateLoader::new(state_options));
-            loader.finish(recovered.base.zxid, recovered.base.digest)
-        }
-        Origin::Fresh => {
-            fresh = true;
-            StateMachine::new(state_options)
-        }
-        Origin::Suspect => {
-            suspect = true;
-            StateMachine::new(state_options)
-        }
-        Origin::LogOnly => StateMachine::new(state_options),
-    };
-    let mut replay = recovered.replay;
-    let mut changes = Vec::new();
-    let mut recent = std::collections::VecDeque::new();
-    let (mut count, mut said) = (0_u64, clock.mono());
-    while let Some(logged) = replay.next()? {
-        state.apply(&logged.entry, &mut changes);
-        changes.clear();
-        if recent_max > 0 {
-            if recent.len() == recent_max {
-                recent.pop_front();
-            }
-            // A copy, so that the reader's buffer can go.
-            let bytes = bytes::Bytes::copy_from_slice(&logged.bytes);
-            recent.push_back((logged.entry.header.zxid, bytes));
-        }
-        count += 1;
+}
+
+/// How snapshots are written.
+pub fn snapshots(config: &Config) -> SnapshotOptions {
+    SnapshotOptions {
+        compression: compression(config),
+        last_processed: config.storage.serialize_last_zxid,
+    }
+}
+
+/// Loads what is on disk, repairs torn tails, removes ephemerals of sessions that are gone.
+///
+/// # Errors
+/// Every reason not to start; damage names file and offset.
+pub fn load(disk: &DiskRef, config: &Config, clock: &Clock) -> Result<Loaded, Error> {
+    let state_options = state_options(config);
+    let mut said = clock.mono();
+    let mut progress = |count: u64| {
         if count % 65_536 == 0 && clock.mono().since(said) > PROGRESS {
             said = clock.mono();
             tracing::info!("replaying the log: {count} transactions so far");
         }
+    };
+    let loaded = load::load(
+        disk,
+        &dirs(config),
+        &recovery(config),
+        state_options,
+        || Progress::new(state_options, *clock),
+        |sink| sink.loader,
+        &mut progress,
+    )?;
+    for skipped in &loaded.skipped {
+        tracing::warn!("snapshot {} was passed over: {}", skipped.path.display(), skipped.why);
     }
-    let end = replay.finish(true)?;
-    for note in &end.notes {
+    if let Origin::Snapshot { path, info } = &loaded.origin {
+        tracing::info!("loaded {} ({} nodes)", path.display(), info.nodes);
+    }
+    for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    let dead = state.kill_dead_sessions(&mut changes);
-    if !dead.is_empty() {
-        tracing::warn!("removed the ephemerals of {} sessions that are gone", dead.len());
+    if !loaded.dead.is_empty() {
+        tracing::warn!("removed the ephemerals of {} sessions that are gone", loaded.dead.len());
     }
-    if end.replayed > 0 {
-        tracing::info!("replayed {} transactions, the last is {}", end.replayed, end.last);
+    if loaded.replayed > 0 {
+        tracing::info!("replayed {} transactions, the last is {}", loaded.replayed, loaded.last);
     }
-    let last = if suspect { Zxid(-1) } else { end.last };
-    Ok(Loaded { state, last, fresh, replayed: end.replayed, recent: recent.into() })
+    Ok(loaded)
 }
 
 /// Writes a snapshot of a state that nobody else uses yet: at the start, before serving.
@@ -272,35 +236,5 @@ pub fn write_snapshot(
     config: &Config,
     state: &mut StateMachine,
 ) -> Result<(), Error> {
-    let Some(mut cursor) = state.begin_snapshot() else { return Ok(()) };
-    let mut writer = SnapshotWriter::create(
-        Arc::clone(disk),
-        &dirs(config).snapshots,
-        cursor.zxid(),
-        compression(config),
-        &cursor.head(),
-    )?;
-    let mut out = bytes::BytesMut::new();
-    let mut done = false;
-    while !done {
-        out.clear();
-        done = state.snapshot_next(&mut cursor, 1024, &mut out);
-        writer.nodes(&out)?;
-    }
-    let tail = cursor.tail();
-    state.end_snapshot();
-    writer.finish(&sections(config, tail.digest, cursor.zxid()))?;
-    Ok(())
-}
-
-/// What stands behind the nodes of our snapshots.
-pub fn sections(config: &Config, digest: Option<(Zxid, i64)>, zxid: Zxid) -> Sections {
-    Sections { digest, last_processed: config.storage.serialize_last_zxid.then_some(zxid) }
-}
-
-/// The sessions of a state, to be tracked anew.
-pub fn sessions(state: &StateMachine) -> Vec<(SessionId, i32)> {
-    let mut sessions: Vec<_> = state.sessions().iter().collect();
-    sessions.sort_unstable();
-    sessions
+    snapshot::write(Arc::clone(disk), &dirs(config).snapshots, snapshots(config), state)
 }

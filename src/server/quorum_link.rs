@@ -23,12 +23,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+
+pub use crate::host::transfer::{Piece, SnapshotSource};
 
 use super::net::{self, HostPort, Tasks};
 use crate::proto::image::ImageSink;
@@ -118,23 +119,6 @@ pub enum Event<S> {
         /// For the log.
         reason: String,
     },
-}
-
-/// Gives a snapshot piece by piece while the state goes on; dropped when the link ends.
-pub trait SnapshotSource: Send {
-    /// Appends the next piece, some 100 KiB.
-    fn next(&mut self, out: &mut BytesMut) -> Piece;
-}
-
-/// How a snapshot goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// There is more.
-    More,
-    /// That was the last.
-    Last,
-    /// The state it was taken of is gone: the link goes down.
-    Abandoned,
 }
 
 /// Something to write.

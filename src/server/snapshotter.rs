@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use bytes::BytesMut;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::config::Config;
+use crate::host::snapshot::Walk;
 use crate::state::{SnapshotCursor, StateMachine};
+use crate::storage::Error;
 use crate::storage::disk::DiskRef;
-use crate::storage::{Error, SnapshotWriter};
 
 use super::inbox::Inbox;
 use super::load;
@@ -128,10 +128,10 @@ fn write(
     disk: &DiskRef,
     config: &Config,
     state: &RwLock<StateMachine>,
-    mut cursor: SnapshotCursor,
+    cursor: SnapshotCursor,
     cancelled: &AtomicBool,
 ) -> Result<bool, Error> {
-    let result = walk(disk, config, state, &mut cursor, cancelled);
+    let result = walk(disk, config, state, cursor, cancelled);
     state.write().end_snapshot();
     result
 }
@@ -140,31 +140,23 @@ fn walk(
     disk: &DiskRef,
     config: &Config,
     state: &RwLock<StateMachine>,
-    cursor: &mut SnapshotCursor,
+    cursor: SnapshotCursor,
     cancelled: &AtomicBool,
 ) -> Result<bool, Error> {
-    let mut writer = SnapshotWriter::create(
-        Arc::clone(disk),
-        &load::dirs(config).snapshots,
-        cursor.zxid(),
-        load::compression(config),
-        &cursor.head(),
-    )?;
-    let mut out = BytesMut::new();
+    let dirs = load::dirs(config);
+    let mut walk = Walk::new(Arc::clone(disk), &dirs.snapshots, load::snapshots(config), cursor)?;
     let mut done = false;
     while !done {
         if cancelled.load(Ordering::Relaxed) {
-            writer.abandon()?;
+            walk.abandon()?;
             return Ok(false);
         }
-        out.clear();
-        done = state.read().snapshot_next(cursor, BURST_NODES, &mut out);
-        if let Err(error) = writer.nodes(&out) {
-            let _ = writer.abandon();
+        done = walk.encode(&state.read(), BURST_NODES);
+        if let Err(error) = walk.write() {
+            let _ = walk.abandon();
             return Err(error);
         }
     }
-    let sections = load::sections(config, cursor.tail().digest, cursor.zxid());
-    writer.finish(&sections)?;
+    walk.finish()?;
     Ok(true)
 }

@@ -263,11 +263,11 @@ impl Standalone {
 type State = (StateMachine, crate::types::Zxid, bool);
 
 fn load_state(disk: &DiskRef, config: &Config, clock: &Clock) -> Result<State, StartError> {
-    let mut loaded = load::load(disk, config, clock, 0)?;
+    let mut loaded = load::load(disk, config, clock)?;
     if loaded.last.0 < 0 {
         return Err(StartError::Suspect(config.data_dir.clone()));
     }
-    if loaded.fresh {
+    if loaded.is_fresh() {
         load::write_snapshot(disk, config, &mut loaded.state)?;
     }
     let replayed = loaded.replayed;

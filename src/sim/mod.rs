@@ -14,11 +14,13 @@ pub mod disk;
 pub mod ghost;
 pub mod host;
 pub mod invariants;
+pub mod model;
 pub mod nemesis;
 pub mod network;
 pub mod random;
 pub mod score;
 pub mod swarm;
+pub mod witness;
 pub mod world;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use super::shell::{self, Handled, Shell};
-use super::transfer::{self, StateCell};
+use crate::host::transfer::{self, StateCell};
 use crate::ops::stats::{LeaderStats, Mode, QuorumStats};
 use crate::replica::conn::Submit;
 use crate::replica::ensemble::Member;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use dashmap::DashMap;
 use parking_lot::RwLock;
 
+use super::disk;
 use super::node::{Cell, Node};
 use super::setup::Setup;
 use super::shell::Shell;
-use super::{disk, start};
 use crate::config::Config;
+use crate::host::start;
 use crate::ops::Metrics;
 use crate::ops::stats::Mode;
 use crate::replica::ensemble::{LocalSessions, Member};
@@ -28,7 +29,7 @@ use crate::server::standalone::{bind, purge, replica_options, rules};
 use crate::server::{StartError, load};
 use crate::state::watch::WatchTable;
 use crate::storage::disk::DiskRef;
-use crate::storage::{LogOptions, RealDisk, RecoveryOptions};
+use crate::storage::{LogOptions, RealDisk};
 use crate::types::Zxid;
 
 /// A running member.
@@ -45,12 +46,7 @@ fn disk_options(config: &Config, disk: &DiskRef) -> disk::Options {
         disk: Arc::clone(disk),
         dirs: load::dirs(config),
         state: load::state_options(config),
-        recovery: RecoveryOptions {
-            trust_empty: config.storage.trust_empty_snapshot,
-            db_autocreate: config.storage.autocreate_db,
-            datadir_autocreate: config.storage.autocreate_dirs,
-            read_only: false,
-        },
+        recovery: load::recovery(config),
         compression: load::compression(config),
         last_processed: config.storage.serialize_last_zxid,
         snapshot_size_factor: config.storage.snapshot_size_factor,

@@ -211,7 +211,7 @@ impl Shell {
     /// # Errors
     /// What the disk says.
     pub fn resynced(&self) -> crate::storage::Result<()> {
-        super::start::resynced(&self.disk_options)
+        crate::host::start::resynced(&self.disk_options)
     }
 
     /// Closes the ports and finishes what the disk was asked for.

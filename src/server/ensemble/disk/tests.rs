@@ -1,12 +1,15 @@
 use super::*;
 use std::sync::mpsc::{Receiver, channel};
 
+use crate::host::start;
 use crate::proto::txn::{CreateTxn, Txn, TxnEntry, TxnHeader};
-use crate::server::ensemble::start;
+use crate::state::{self, StateLoader, StateMachine};
 use crate::storage::LogOptions;
+use crate::storage::disk::DiskRef;
 use crate::storage::sim_disk::SimDisk;
+use crate::storage::{Compression, Dirs, RecoveryOptions};
 use crate::types::{Epoch, SessionId, WallTime, open_acl};
-use crate::zab::Standing;
+use crate::zab::{DiskOp, EncodedTxn, ImageId, OpId, Persisted, Standing};
 
 fn create(zxid: i64) -> EncodedTxn {
     let header =

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use super::disk::Options;
+use super::files::Options;
 use crate::state::{StateLoader, StateMachine};
 use crate::storage::recovery::Origin;
 use crate::storage::{self, LogOptions, RecoveryOptions, TxnLog, epoch, recover};

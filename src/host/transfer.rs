@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::proto::image::{ImageHead, OPEN_ACL_INDEX, write_node_body};
-use crate::server::quorum_link::{Piece, SnapshotSource};
 use crate::state::{SnapshotCursor, StateMachine};
 use crate::storage::image_stream;
 use crate::types::{Acl, Map, Zxid, map};
@@ -22,6 +21,23 @@ pub trait StateCell: Send + Sync {
     fn with_shared(&self, f: &mut dyn FnMut(u64, &StateMachine));
     /// Calls `f` with the state, alone.
     fn with_alone(&self, f: &mut dyn FnMut(u64, &mut StateMachine));
+}
+
+/// Gives a snapshot piece by piece while the state goes on; dropped when the link ends.
+pub trait SnapshotSource: Send {
+    /// Appends the next piece, some 100 KiB.
+    fn next(&mut self, out: &mut BytesMut) -> Piece;
+}
+
+/// How a snapshot goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// There is more.
+    More,
+    /// That was the last.
+    Last,
+    /// The state it was taken of is gone: the link goes down.
+    Abandoned,
 }
 
 /// Begins the snapshot of the state as it is now. Called by the thread that applies transactions,
