@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::load::Load;
 use super::{kinds, tree};
 use crate::harness::client::Session;
@@ -229,6 +231,35 @@ pub fn leader_terminated(letters: &'static str) -> Outcome {
     cluster.explain(result)?;
     let gap = load.longest_gap();
     cluster.restart(leader)?;
+    let acknowledged = load.stop();
+    tree::all_equal(&mut cluster.ensemble, &acknowledged)?;
+    Ok(format!("no writes for {gap:?}"))
+}
+
+/// SIGSTOP of the leader: only its silence tells. Where all are ours, three seconds are enough; when
+/// it wakes it finds that it leads nobody.
+pub fn leader_stopped(letters: &'static str) -> Outcome {
+    let mut cluster = Cluster::start(letters)?;
+    let ours = letters.chars().all(|l| l == 'r');
+    let leader = cluster.leader()?;
+    let mut session = cluster.session(leader)?;
+    expect(session.create("/load", b"", 0)?, 0, "create /load")?;
+    session.close();
+    // A client of the stopped one would wait for it.
+    let mut others = cluster.addresses();
+    others.remove(leader);
+    let load = Load::start(others, "/load", 2);
+    load.wait_for(50, PATIENCE)?;
+    load.reset_gap();
+    cluster.ensemble.members[leader].signal(Signal::STOP);
+    let result = load.wait_for(50, PATIENCE);
+    let gap = load.longest_gap();
+    cluster.ensemble.members[leader].signal(Signal::CONT);
+    cluster.explain(result)?;
+    if ours && gap > Duration::from_secs(4) {
+        return Err(Stop::failed(format!("no writes for {gap:?}")));
+    }
+    cluster.ensemble.wait_serving()?;
     let acknowledged = load.stop();
     tree::all_equal(&mut cluster.ensemble, &acknowledged)?;
     Ok(format!("no writes for {gap:?}"))

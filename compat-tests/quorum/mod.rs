@@ -38,6 +38,7 @@ pub fn add(suite: &mut Suite) {
         add("leader_killed", cases::leader_killed);
         add("follower_killed", cases::follower_killed);
         add("leader_terminated", cases::leader_terminated);
+        add("leader_stopped", cases::leader_stopped);
         add("all_killed", cases::all_killed);
         add("quorum_lost", cases::quorum_lost);
         add("wiped_member", cases::wiped_member);

@@ -11,7 +11,7 @@
 //! | PROPOSAL, INFORM | to learner | of the txn | the txn as logged |
 //! | ACK | to leader | of the txn, or of NEWLEADER | null |
 //! | COMMIT | to follower | of the txn | null |
-//! | PING | both | last proposed, echoed | null; the reply: n × {session, timeout} |
+//! | PING | both | last proposed, echoed | null, or [`quick_ping`]; the reply: n × {session, timeout} |
 //! | REVALIDATE | both | -1 | session, timeout; the reply: session, bool |
 //! | SYNC | to learner | 0 | null; releases the oldest pending sync |
 //! | NEWLEADER | to learner | epoch start | the config's text |
@@ -30,6 +30,10 @@ use crate::types::{Epoch, Id, ServerId, SessionId, Zxid};
 
 /// The version of the learner protocol since Zab 1.0 (Apache `Learner.registerWithLeader`).
 pub const PROTOCOL_VERSION: i32 = 0x10000;
+
+/// What a rookeeper adds to its [`LearnerInfo`], where Apache's leader does not look
+/// (`docs/decisions/004`).
+pub const LEARNER_MARK: &[u8] = b"rookeeper 1";
 
 /// The text that ends the snapshot stream behind a SNAP packet (Apache `LearnerHandler`), as a jute
 /// string.
@@ -243,18 +247,24 @@ pub struct LearnerInfo {
     pub protocol: i32,
     /// The version of the learner's config (a zxid), 0 from 3.4.
     pub config_version: i64,
+    /// Whether [`LEARNER_MARK`] follows: the learner understands [`quick_ping`].
+    pub rookeeper: bool,
 }
 
 impl Jute for LearnerInfo {
     fn read(r: &mut Reader) -> Result<Self, DecodeError> {
         let (server, protocol) = (ServerId(r.i64()?), r.i32()?);
         let config_version = if r.remaining() >= 8 { r.i64()? } else { 0 };
-        Ok(LearnerInfo { server, protocol, config_version })
+        let rookeeper = r.rest() == LEARNER_MARK;
+        Ok(LearnerInfo { server, protocol, config_version, rookeeper })
     }
     fn write(&self, w: &mut BytesMut) {
         w.i64(self.server.0);
         w.i32(self.protocol);
         w.i64(self.config_version);
+        if self.rookeeper {
+            w.extend_from_slice(LEARNER_MARK);
+        }
     }
 }
 
@@ -302,6 +312,19 @@ impl Jute for ForwardedRequest {
         w.i32(self.opcode);
         w.extend_from_slice(&self.body);
     }
+}
+
+/// A PING which promises that the next one comes well before `silence_ms` are over: a learner may
+/// leave a leader that is silent for so long. Only sent to learners with the [`LEARNER_MARK`].
+pub fn quick_ping(zxid: Zxid, silence_ms: i32) -> QuorumPacket {
+    QuorumPacket::with_data(PacketKind::Ping, zxid, silence_ms.to_bytes())
+}
+
+/// The promise in a PING of a leader, in milliseconds, if there is one.
+pub fn promised_silence(packet: &QuorumPacket) -> Option<u32> {
+    let data = packet.data.as_ref().filter(|data| data.len() == 4)?;
+    let ms = Reader::new(data.clone()).i32().ok()?;
+    u32::try_from(ms).ok().filter(|ms| *ms > 0)
 }
 
 /// Sessions that clients used since the last ping: the payload of a PING's reply.

@@ -18,3 +18,5 @@ fn a_calm_ensemble_elects_and_commits() {
         assert!(done, "{} committed", world.committed().len());
     }
 }
+
+mod scenarios;

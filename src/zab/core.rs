@@ -70,6 +70,8 @@ pub(super) struct Core {
     pub transition: Option<Transition>,
     /// Members whose election port refuses connections.
     pub unreachable: BTreeSet<ServerId>,
+    /// The leader that was left because it was silent, until it is heard again.
+    pub silent: Option<ServerId>,
     /// Counters for operators.
     pub stats: Stats,
 }
@@ -121,6 +123,7 @@ impl Core {
             actions: VecDeque::new(),
             transition: None,
             unreachable: BTreeSet::new(),
+            silent: None,
             stats: Stats::default(),
             options,
         }
@@ -303,6 +306,11 @@ impl Core {
     #[cfg(any(test, feature = "sim"))]
     pub fn has(&self, mutant: Mutant) -> bool {
         self.options.mutant == Some(mutant)
+    }
+
+    /// Members whose votes an election does not wait for.
+    pub fn not_awaited(&self) -> BTreeSet<ServerId> {
+        self.unreachable.iter().copied().chain(self.silent).collect()
     }
 
     /// Whether this server can be elected.

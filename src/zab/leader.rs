@@ -7,8 +7,10 @@
 //! ```
 //!
 //! A learner that comes late goes through the same stages by itself, with the epoch as it is. What
-//! is sent to bring one up to date is in [`mod@transfer`].
+//! is sent to bring one up to date is in [`mod@transfer`]; pings, silence and what pings prove are in
+//! [`mod@liveness`].
 
+mod liveness;
 mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,6 +23,7 @@ use crate::proto::quorum::{
     LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch_current, leader_info,
 };
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
+use liveness::Syncs;
 
 /// Why a transaction was not proposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +111,8 @@ impl Stage {
 struct Link {
     server: ServerId,
     observer: bool,
+    /// It has said that it is a rookeeper.
+    rookeeper: bool,
     stage: Stage,
     /// When it counts as silent.
     deadline: Instant,
@@ -127,18 +132,6 @@ struct Link {
 struct Proposal {
     zxid: Zxid,
     acks: BTreeSet<ServerId>,
-}
-
-/// Syncs that wait for a round of pings, so that one round serves all that came before it.
-#[derive(Clone, Debug, Default)]
-struct Syncs {
-    /// Token and the zxid that must be delivered, in the order of the requests.
-    waiting: VecDeque<(u64, Zxid, u64)>,
-    /// Rounds begun, and completed.
-    begun: u64,
-    confirmed: u64,
-    /// For the round under way: how many answers each link must have given.
-    expected: BTreeMap<LinkId, u64>,
 }
 
 /// The leader.
@@ -184,7 +177,7 @@ impl Leader {
             proposals: VecDeque::new(),
             syncs: Syncs::default(),
             started: now,
-            ping_at: now + core.options.tick / 2,
+            ping_at: now + core.options.ping_period(false),
             on_tick: false,
             alone_since: Some(now),
             anonymous: -1,
@@ -233,6 +226,7 @@ impl Leader {
                 let new = Link {
                     server: ServerId(i64::MIN),
                     observer: true,
+                    rookeeper: false,
                     stage: Stage::Introducing,
                     deadline,
                     early_acks: Vec::new(),
@@ -291,7 +285,7 @@ impl Leader {
         if now < self.ping_at || core.transition.is_some() {
             return;
         }
-        self.ping_at = now + core.options.tick / 2;
+        self.ping_at = now + core.options.ping_period(self.is_quick());
         self.on_tick = !self.on_tick;
         let stalled = core.disk_stalled_ms(now);
         if Duration::from_millis(stalled) > core.options.sync_time() {
@@ -455,6 +449,7 @@ impl Leader {
         let Some(l) = self.links.get_mut(&link) else { return Ok(()) };
         l.server = server;
         l.observer = packet.kind == PacketKind::ObserverInfo;
+        l.rookeeper = info.rookeeper;
         l.stage = Stage::AwaitingEpoch;
         let counts = !l.observer || mutant!(core, ObserversCounted);
         match self.epoch {
@@ -624,6 +619,10 @@ impl Leader {
             l.stage = Stage::Active;
             core.send_bare(link, PacketKind::UpToDate, Zxid(-1));
         }
+        if self.is_quick() {
+            // The promise holds from the first moment.
+            self.ping(core, link);
+        }
         if self.syncs.begun > self.syncs.confirmed {
             // The round under way may need this one's answer.
             self.begin_round(core);
@@ -679,8 +678,6 @@ impl Leader {
         self.is_quorum(core, set)
     }
 
-    // Liveness.
-
     fn forget(&mut self, core: &mut Core, link: LinkId) {
         let Some(l) = self.links.remove(&link) else { return };
         if self.phase == Phase::CollectingEpochs {
@@ -688,97 +685,6 @@ impl Leader {
         }
         if self.syncs.expected.contains_key(&link) {
             self.begin_round(core);
-        }
-    }
-
-    /// Voters with a link that isn't silent, and this server, are enough.
-    fn has_quorum_of_links(&self, core: &Core) -> bool {
-        let me = core.me();
-        core.options
-            .membership
-            .quorum
-            .is_met(|s| s == me || self.links.values().any(|l| l.server == s && !l.observer))
-    }
-
-    fn check_alone(&mut self, core: &mut Core, now: Instant) {
-        if self.is_serving() || self.has_quorum_of_links(core) {
-            self.alone_since = None;
-            return;
-        }
-        let since = *self.alone_since.get_or_insert(now);
-        if now >= since + core.options.establish_patience {
-            core.leave(Why::NotEstablished);
-        }
-    }
-
-    fn drop_silent(&mut self, core: &mut Core, now: Instant) {
-        let limit = core.options.sync_time();
-        let verdict = |l: &Link| {
-            if l.deadline < now {
-                return Some(LinkError::Silent);
-            }
-            let (zxid, since) = l.watched?;
-            (l.stage == Stage::Active && since + limit < now).then_some(LinkError::AckOverdue(zxid))
-        };
-        let silent = self.links.iter().filter_map(|(id, l)| verdict(l).map(|why| (*id, why)));
-        for (link, why) in silent.collect::<Vec<_>>() {
-            core.close(link, why);
-            self.forget(core, link);
-        }
-    }
-
-    fn ping_all(&mut self, core: &mut Core) {
-        for (link, l) in &mut self.links {
-            if l.stage == Stage::Active {
-                l.pings_sent += 1;
-                core.send_bare(*link, PacketKind::Ping, self.last_proposed);
-            }
-        }
-    }
-
-    // Syncs, confirmed by a quorum (better than Apache, whose leader answers at once: C9).
-
-    fn begin_round(&mut self, core: &mut Core) {
-        self.ping_all(core);
-        self.syncs.begun = self.syncs.confirmed + 1;
-        let active = self.links.iter().filter(|(_, l)| l.stage == Stage::Active && !l.observer);
-        self.syncs.expected = active.map(|(id, l)| (*id, l.pings_sent)).collect();
-        self.check_round(core);
-    }
-
-    fn check_round(&mut self, core: &mut Core) {
-        if self.syncs.begun == self.syncs.confirmed {
-            return;
-        }
-        let me = core.me();
-        let answered = |(id, sent): (&LinkId, &u64)| {
-            let l = self.links.get(id)?;
-            (l.pings_answered >= *sent).then_some(l.server)
-        };
-        let mut heard: BTreeSet<ServerId> =
-            self.syncs.expected.iter().filter_map(answered).collect();
-        heard.insert(me);
-        if !core.options.membership.quorum.is_met_by(&heard) {
-            return;
-        }
-        self.syncs.confirmed = self.syncs.begun;
-        self.syncs.expected.clear();
-        self.answer_syncs(core);
-        if !self.syncs.waiting.is_empty()
-            && self.syncs.waiting.iter().any(|w| w.2 > self.syncs.begun)
-        {
-            self.begin_round(core);
-        }
-    }
-
-    fn answer_syncs(&mut self, core: &mut Core) {
-        let delivered = core.history.delivered().max(Zxid::new(self.epoch.unwrap_or_default(), 0));
-        while let Some((token, zxid, round)) = self.syncs.waiting.front().copied()
-            && round <= self.syncs.confirmed
-            && zxid <= delivered
-        {
-            self.syncs.waiting.pop_front();
-            core.act(Action::Synced { token });
         }
     }
 }

@@ -19,8 +19,13 @@ use super::action::*;
 use super::core::{Core, mutant};
 use super::options::Standing;
 use crate::proto::jute::Jute;
-use crate::proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch};
+use crate::proto::quorum::{
+    LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch, promised_silence,
+};
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
+
+/// A deadline that is noticed so late says that this server stood still, not its leader.
+const OVERSLEPT: Duration = Duration::from_millis(500);
 
 /// How far a learner has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +110,12 @@ pub(super) struct Learner {
     served: bool,
     /// When the leader counts as silent.
     deadline: Instant,
+    /// How long it may be, once this server serves: what its last ping promised.
+    patience: Duration,
+    /// Pings that came between UPTODATE and the end of loading. The leader counts answers.
+    owed_pings: Vec<Zxid>,
+    /// The deadline was passed unseen, and given up once.
+    overslept: bool,
     /// The link exists, or is being made.
     open: bool,
     /// A link to the leader has stood.
@@ -142,6 +153,9 @@ impl Learner {
             tries_left: core.options.connect_tries,
             served: false,
             deadline: now + wait + core.options.init_time(),
+            patience: core.options.sync_time(),
+            owed_pings: Vec::new(),
+            overslept: false,
             open: false,
             reached: false,
             committed: Zxid::ZERO,
@@ -197,9 +211,10 @@ impl Learner {
 
     pub fn handle_link(&mut self, core: &mut Core, now: Instant, event: LinkEvent) {
         let limit = match self.phase {
-            _ if self.phase.has_acked() => core.options.sync_time(),
+            _ if self.phase.has_acked() => self.patience,
             _ => core.options.init_time(),
         };
+        self.overslept = false;
         match event {
             LinkEvent::Up => self.introduce(core, now),
             LinkEvent::Packet(packet) => {
@@ -257,6 +272,12 @@ impl Learner {
     }
 
     pub fn handle_timeout(&mut self, core: &mut Core, now: Instant) {
+        if now >= self.deadline + OVERSLEPT && !self.overslept {
+            // It is this server that stood still: what the leader said meanwhile is still to be read.
+            self.overslept = true;
+            self.deadline = now + OVERSLEPT;
+            return;
+        }
         if now >= self.deadline {
             return core.leave(match self.phase {
                 Phase::Connecting { .. } => Why::LeaderUnreachable(self.leader),
@@ -335,6 +356,7 @@ impl Learner {
             server: core.me(),
             protocol: PROTOCOL_VERSION,
             config_version: core.options.membership.version,
+            rookeeper: true,
         };
         let kind = if self.observer { PacketKind::ObserverInfo } else { PacketKind::FollowerInfo };
         let zxid = Zxid::new(core.accepted_epoch(), 0);
@@ -436,7 +458,17 @@ impl Learner {
                 self.take_up_to_date(core);
                 Ok(())
             }
+            PacketKind::Ping if self.phase == Phase::Loading => {
+                self.owed_pings.push(zxid);
+                Ok(())
+            }
             PacketKind::Ping if self.is_serving() => {
+                let limit = core.options.sync_time();
+                self.patience = match promised_silence(&packet) {
+                    Some(ms) => Duration::from_millis(ms.into()).min(limit),
+                    None => limit,
+                };
+                self.deadline = now + self.patience;
                 core.act(Action::AnswerPing { zxid });
                 Ok(())
             }
@@ -646,6 +678,9 @@ impl Learner {
         core.vote.peer_epoch = self.epoch.unwrap_or_default();
         self.deliver(core);
         self.announce(core);
+        for zxid in std::mem::take(&mut self.owed_pings) {
+            core.act(Action::AnswerPing { zxid });
+        }
     }
 
     // The disk.

@@ -243,6 +243,10 @@ impl Peer {
 
     /// A message of another server has come in by the election port.
     pub fn handle_notification(&mut self, now: Instant, from: ServerId, n: Notification) {
+        if self.core.silent == Some(from) {
+            self.core.silent = None;
+            self.set_unreachable(now, self.core.unreachable.clone());
+        }
         match &mut self.role {
             Role::Draining(waiting) => {
                 waiting.insert(from, n);
@@ -275,7 +279,7 @@ impl Peer {
         self.core.unreachable = servers;
         if let Role::Electing(election) = &mut self.role {
             let members = &self.core.options.membership;
-            let step = election.set_unreachable(now, &self.core.unreachable, members);
+            let step = election.set_unreachable(now, &self.core.not_awaited(), members);
             self.take(step);
         }
         self.settle(now);
@@ -450,6 +454,10 @@ impl Peer {
             return;
         }
         self.end_role();
+        self.core.silent = match why {
+            Why::LeaderSilent(leader) => Some(leader),
+            _ => None,
+        };
         self.core.act(Action::RoleChanged(RoleChange::Looking(why)));
         self.role = Role::Draining(Waiting::new());
         self.drained(now);
@@ -491,7 +499,7 @@ impl Peer {
         let mut election = Election::new(now, me, part, self.core.round, own, waits);
         let members = &self.core.options.membership;
         // Nothing can be decided yet: only the own vote is there.
-        let _ = election.set_unreachable(now, &self.core.unreachable, members);
+        let _ = election.set_unreachable(now, &self.core.not_awaited(), members);
         #[cfg(any(test, feature = "sim"))]
         let election = election.with_wrong_order(mutant!(self.core, WrongVoteOrder));
         self.role = Role::Electing(Box::new(election));

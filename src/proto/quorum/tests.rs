@@ -3,7 +3,12 @@ use super::*;
 const MAX: usize = 1 << 20;
 
 fn samples() -> Vec<QuorumPacket> {
-    let info = LearnerInfo { server: ServerId(3), protocol: PROTOCOL_VERSION, config_version: 7 };
+    let info = LearnerInfo {
+        server: ServerId(3),
+        protocol: PROTOCOL_VERSION,
+        config_version: 7,
+        rookeeper: false,
+    };
     let request = ForwardedRequest {
         session: SessionId(0x1_0000),
         cxid: 4,
@@ -93,13 +98,45 @@ fn bad_lengths_are_refused_before_anything_is_held() {
 
 #[test]
 fn learner_info_of_34_has_no_config_version() {
-    let info = LearnerInfo { server: ServerId(3), protocol: PROTOCOL_VERSION, config_version: 9 };
+    let info = LearnerInfo {
+        server: ServerId(3),
+        protocol: PROTOCOL_VERSION,
+        config_version: 9,
+        rookeeper: false,
+    };
     let bytes = info.to_bytes();
     assert_eq!(bytes.len(), 20);
     assert_eq!(LearnerInfo::from_bytes(bytes.clone()), Ok(info));
     let old = LearnerInfo { config_version: 0, ..info };
     assert_eq!(LearnerInfo::from_bytes(bytes.slice(..12)), Ok(old));
     assert!(LearnerInfo::from_bytes(bytes.slice(..8)).is_err());
+}
+
+#[test]
+fn the_mark_follows_what_apache_reads() {
+    let plain = LearnerInfo {
+        server: ServerId(3),
+        protocol: PROTOCOL_VERSION,
+        config_version: 9,
+        rookeeper: false,
+    };
+    let marked = LearnerInfo { rookeeper: true, ..plain };
+    let bytes = marked.to_bytes();
+    assert_eq!(bytes[..20], plain.to_bytes()[..]);
+    assert_eq!(LearnerInfo::from_bytes(bytes.clone()), Ok(marked));
+    let cut = LearnerInfo::from_bytes(bytes.slice(..bytes.len() - 1));
+    assert_eq!(cut, Ok(plain), "something else follows");
+}
+
+#[test]
+fn only_a_ping_with_four_bytes_promises_something() {
+    assert_eq!(promised_silence(&quick_ping(Zxid(7), 2500)), Some(2500));
+    assert_eq!(promised_silence(&quick_ping(Zxid(7), 0)), None);
+    assert_eq!(promised_silence(&quick_ping(Zxid(7), -1)), None);
+    assert_eq!(promised_silence(&QuorumPacket::new(PacketKind::Ping, Zxid(7))), None);
+    let touched = encode_touched([(SessionId(1), 4000)]);
+    let reply = QuorumPacket::with_data(PacketKind::Ping, Zxid(7), touched);
+    assert_eq!(promised_silence(&reply), None);
 }
 
 #[test]
