@@ -259,7 +259,14 @@ pub fn leader_stopped(letters: &'static str) -> Outcome {
     if ours && gap > Duration::from_secs(4) {
         return Err(Stop::failed(format!("no writes for {gap:?}")));
     }
-    cluster.ensemble.wait_serving()?;
+    // For a moment it may still believe that it leads.
+    let end = Instant::now() + PATIENCE;
+    while !cluster.ensemble.members[leader].four("srvr")?.contains("Mode: follower") {
+        if Instant::now() > end {
+            return Err(Stop::failed(format!("does not follow\n{}", cluster.ensemble.log_tails())));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let acknowledged = load.stop();
     tree::all_equal(&mut cluster.ensemble, &acknowledged)?;
     Ok(format!("no writes for {gap:?}"))
