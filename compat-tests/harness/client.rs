@@ -171,8 +171,21 @@ impl Session {
         session: i64,
         passwd: &[u8],
     ) -> Result<Session, String> {
+        Session::open_with(address, timeout_ms, zxid, session, passwd, 0)
+    }
+
+    /// The same; `read_only` is 1 if a server without a quorum will do.
+    pub fn open_with(
+        address: SocketAddr,
+        timeout_ms: i32,
+        zxid: i64,
+        session: i64,
+        passwd: &[u8],
+        read_only: u8,
+    ) -> Result<Session, String> {
         let mut client = RawClient::connect(address).map_err(|e| format!("{address}: {e}"))?;
-        client.send(&frame(&connect_request(0, zxid, timeout_ms, session, Some(passwd), Some(0))));
+        let ask = connect_request(0, zxid, timeout_ms, session, Some(passwd), Some(read_only));
+        client.send(&frame(&ask));
         match client.receive(Duration::from_secs(30)) {
             Incoming::Frame(payload) => {
                 let connected = connect_response(&payload)

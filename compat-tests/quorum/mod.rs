@@ -6,6 +6,7 @@
 
 mod cases;
 mod load;
+mod read_only;
 mod tree;
 
 use crate::harness::runner::Suite;
@@ -45,6 +46,7 @@ pub fn add(suite: &mut Suite) {
         add("far_behind", cases::far_behind);
         add("damaged_member", cases::damaged_member);
         add("sessions_expire", cases::sessions_expire);
+        add("read_only", read_only::case);
     }
     for letters in ["rrro", "aarO", "rrao", "rraO", "aaaO"] {
         suite.add("quorum", format!("observer::{letters}"), Level::Ci, move || {

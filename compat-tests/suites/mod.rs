@@ -28,6 +28,9 @@ pub fn add(suite: &mut Suite) {
         // Without SASL on the server kazoo's client asks for ever, so these classes are left out.
         kazoo(&["kazoo.tests", "-k", "not SASL"], "kazoo")
     });
+    suite.add("suites", "kazoo-read-only", Level::Quick, || {
+        kazoo(&["kazoo.tests.test_connection", "-k", "TestReadOnlyMode"], "kazoo-read-only")
+    });
     suite.add("suites", "go-zookeeper", Level::Ci, go);
 }
 

@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -122,6 +122,17 @@ pub struct Load {
     pub outstanding: AtomicUsize,
     /// Bytes of large requests that are not processed.
     pub large_bytes: Arc<AtomicUsize>,
+    /// Sessions that only this server knows.
+    pub local_sessions: AtomicUsize,
+    /// The server has no quorum and serves readers.
+    pub read_only: AtomicBool,
+}
+
+impl Load {
+    /// Whether the server is in read-only mode.
+    fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
 }
 
 impl Rules {
@@ -391,7 +402,7 @@ impl Conn {
             session: SessionId(ask.session),
             timeout_ms: ask.timeout_ms,
             password: ask.passwd.unwrap_or_default(),
-            has_read_only: ask.read_only.is_some(),
+            read_only: ask.read_only,
         }));
         Ok(())
     }
@@ -453,7 +464,9 @@ impl Conn {
             opcode,
             body: Bytes::copy_from_slice(body),
             ids: Arc::clone(&self.ids),
-            ordered: may_be_ordered && prep::decodes(opcode, body),
+            // In read-only mode a write is refused before anybody looks into it.
+            ordered: may_be_ordered
+                && (turn.rules.load.is_read_only() || prep::decodes(opcode, body)),
             received_ms: turn.now_ms,
             throttled,
             large,

@@ -18,9 +18,11 @@
 
 pub mod forwarded;
 mod local;
+mod readonly;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -81,6 +83,8 @@ enum Role {
     Leader,
     /// Forwards them.
     Learner,
+    /// Has no quorum, and answers readers.
+    ReadOnly,
 }
 
 /// Something to be done with the state, in this order.
@@ -112,6 +116,10 @@ pub struct Member {
     local_rules: LocalSessions,
     /// The local sessions of this server.
     local: Sessions,
+    /// How long it looks for a leader before it serves readers; None is off.
+    read_only_after: Option<Duration>,
+    /// When it begins to, unless a leader is found before.
+    read_only_at: Option<Instant>,
     next_session: i64,
     deliveries: VecDeque<Delivery>,
     changes: Vec<Change>,
@@ -156,6 +164,8 @@ impl Member {
             conns: map(),
             local_rules: LocalSessions::default(),
             local: Sessions::new(options.tick_ms, 0),
+            read_only_after: None,
+            read_only_at: None,
             next_session: options.first_session_id,
             deliveries: VecDeque::new(),
             changes: Vec::new(),
@@ -217,9 +227,13 @@ impl Member {
         ask: Connect,
         out: &mut dyn Deliver,
     ) {
-        let Connect { conn, session, timeout_ms, password, has_read_only } = ask;
+        let Connect { conn, session, timeout_ms, password, read_only } = ask;
+        let has_read_only = read_only.is_some();
         if self.role == Role::Idle {
             return out.close(conn, "this server is not serving requests");
+        }
+        if let Some(why) = self.read_only_refuses(state, session, read_only) {
+            return out.close(conn, why);
         }
         let timeout_ms = timeout_ms.clamp(self.options.timeout_min_ms, self.options.timeout_max_ms);
         let ticket = Ticket::Connect { conn, timeout_ms, has_read_only };
@@ -229,6 +243,9 @@ impl Member {
             if self.local_rules.enabled {
                 self.local.track(session, timeout_ms, now.mono);
                 return self.answer_connect(session, ticket, true, out);
+            }
+            if self.role == Role::ReadOnly {
+                return self.refuse_new_session(conn, state, out);
             }
             self.conns.insert(session, conn);
             let body = timeout_ms.to_bytes();
@@ -255,6 +272,10 @@ impl Member {
             }
             return self.answer_connect(session, ticket, valid, out);
         }
+        if self.role == Role::ReadOnly {
+            let valid = self.read_only_renews();
+            return self.answer_connect(session, ticket, valid, out);
+        }
         if self.forwarded.revalidate(session, ticket) {
             self.peer.forward(revalidate(session, timeout_ms));
         }
@@ -275,9 +296,13 @@ impl Member {
         if self.conns.get(&session) != Some(&conn) {
             return out.close(conn, "the session has moved");
         }
+        let local = self.local.check(session) == Code::OK;
+        if self.role == Role::ReadOnly && !(local && opcode == OpCode::CLOSE_SESSION) {
+            return self.answer_code(conn, xid, state.last_zxid(), Code::NOT_READ_ONLY, out);
+        }
         let ticket = Ticket::Request { conn, xid, opcode, body: body.clone() };
         let asked = Asked { session, cxid: xid, opcode, body };
-        if self.local.check(session) == Code::OK {
+        if local {
             if opcode == OpCode::CLOSE_SESSION {
                 return self.end_local(session, Some((conn, xid)), state, out);
             }
@@ -343,7 +368,7 @@ impl Member {
             Role::Learner => {
                 self.touched.insert(session, timeout_ms);
             }
-            Role::Idle => {}
+            Role::Idle | Role::ReadOnly => {}
         }
     }
 
@@ -470,6 +495,7 @@ impl Member {
             RoleChange::Following { serving: true, .. } => Role::Learner,
             _ => Role::Idle,
         };
+        self.plan_read_only(now, change);
         if role == before {
             return false;
         }
@@ -568,7 +594,7 @@ impl Member {
             Role::Leader => [self.sessions.next_due(), self.reaper.next_due()],
             _ => [None, None],
         };
-        let own = own.into_iter().chain([self.local.next_due()]);
+        let own = own.into_iter().chain([self.local.next_due(), self.read_only_at]);
         own.chain([self.peer.poll_timeout()]).flatten().min()
     }
 
@@ -601,6 +627,7 @@ impl Member {
         if self.peer.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.peer.handle_timeout(now.mono);
         }
+        self.begin_read_only(now);
     }
 
     // F. The state.
@@ -704,7 +731,7 @@ impl Member {
             timeout_ms,
             session: session.0,
             passwd: Some(Bytes::copy_from_slice(&self.options.passwords.of(session))),
-            read_only: has_read_only.then_some(false),
+            read_only: has_read_only.then_some(self.is_read_only()),
         };
         reply::write_connect(&mut self.scratch, &response);
         out.frame(conn, &self.scratch, 1);
@@ -715,7 +742,7 @@ impl Member {
         self.scratch.clear();
         let response = ConnectResponse {
             passwd: Some(Bytes::from_static(&[0; 16])),
-            read_only: has_read_only.then_some(false),
+            read_only: has_read_only.then_some(self.is_read_only()),
             ..ConnectResponse::default()
         };
         reply::write_connect(&mut self.scratch, &response);

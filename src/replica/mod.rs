@@ -93,8 +93,9 @@ pub struct Connect {
     pub timeout_ms: i32,
     /// Presented for a renewal.
     pub password: Bytes,
-    /// Whether the packet had the byte: then the response has it too.
-    pub has_read_only: bool,
+    /// Whether a server in read-only mode will do; None from a client that does not know the byte:
+    /// then the response has none either.
+    pub read_only: Option<bool>,
 }
 
 /// One thing to be done in the world.
@@ -208,7 +209,7 @@ impl Replica {
             self.sessions.attach(session, ask.conn);
             let caller = self.caller(session, 0, Arc::from([]));
             let entry = self.prep.create_session(&caller, now.wall, timeout_ms);
-            let has_read_only = ask.has_read_only;
+            let has_read_only = ask.read_only.is_some();
             self.propose(entry, Origin::Connect { conn: ask.conn, timeout_ms, has_read_only });
             return;
         }
@@ -224,12 +225,12 @@ impl Replica {
             && self.sessions.touch(ask.session, timeout_ms, now.mono);
         if known {
             self.sessions.attach(ask.session, ask.conn);
-            self.welcome(ask.conn, ask.session, timeout_ms, ask.has_read_only, out);
+            self.welcome(ask.conn, ask.session, timeout_ms, ask.read_only.is_some(), out);
         } else {
             self.scratch.clear();
             let response = ConnectResponse {
                 passwd: Some(Bytes::from_static(&[0; 16])),
-                read_only: ask.has_read_only.then_some(false),
+                read_only: ask.read_only.map(|_| false),
                 ..ConnectResponse::default()
             };
             reply::write_connect(&mut self.scratch, &response);

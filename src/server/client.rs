@@ -74,7 +74,11 @@ impl Clients {
         let throttled = config.throttle.max_requests > 0;
         let stall = Duration::from_millis(config.throttle.stall_time_ms.max(1));
         Clients {
-            throttle: Mutex::new(ConnectThrottle::new(&config.throttle, &shared.clock)),
+            throttle: Mutex::new(ConnectThrottle::new(
+                &config.throttle,
+                config.sessions.local_enabled,
+                &shared.clock,
+            )),
             shared,
             inbox,
             per_address_max: config.listen.max_client_cnxns as usize,

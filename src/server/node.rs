@@ -45,8 +45,8 @@ pub enum Event {
     Logged(LogDone),
     /// The snapshot thread is done.
     SnapshotDone,
-    /// Somebody wants to look at the tracked sessions.
-    Look(Box<dyn FnOnce(&Sessions) + Send>),
+    /// Somebody wants to look at the tracked sessions: global ones, and local ones.
+    Look(Box<dyn FnOnce(&Sessions, Option<&Sessions>) + Send>),
     /// Another member of the ensemble, or this one's log thread, has something for Zab.
     Quorum(super::ensemble::shell::Event),
     /// End the thread.
@@ -156,7 +156,7 @@ impl Node {
                             self.logged(done, &mut synced);
                         }
                         Event::SnapshotDone => {}
-                        Event::Look(look) => look(self.replica.sessions()),
+                        Event::Look(look) => look(self.replica.sessions(), None),
                         Event::Quorum(_) => {}
                         Event::Stop => stop = true,
                     }

@@ -15,7 +15,7 @@ use crate::ops::stats::{
 use crate::ops::{Effect, Environment, Metrics, Word, format};
 use crate::storage::disk::DiskRef;
 use crate::storage::names::dir_size;
-use crate::types::ConnId;
+use crate::types::{ConnId, SessionId};
 
 use super::client::Clients;
 use super::load;
@@ -204,6 +204,7 @@ impl Reporter {
             environment: self.environment.clone(),
             trace_mask: counters.trace_mask.load(Ordering::Relaxed),
             conf: self.conf(),
+            local_sessions: shared.rules.load.local_sessions.load(Ordering::Relaxed) as u64,
             ..Stats::default()
         };
         {
@@ -224,6 +225,11 @@ impl Reporter {
                 }
                 stats.ephemerals.sort_unstable_by_key(|(session, _)| *session);
             }
+        }
+        if stats.mode == Mode::ReadOnly
+            && let Some(quorum) = &mut stats.conf.quorum
+        {
+            quorum.membership = None;
         }
         if word == Word::Envi {
             stats.memory = Memory::of_this_process();
@@ -252,15 +258,18 @@ impl Reporter {
     fn sessions(&self, stats: &mut Stats, clients: &Clients) {
         let clock = clients.shared.clock;
         let offset = clock.wall().0 - clock.mono().as_millis() as i64;
-        stats.sessions = if matches!(stats.mode, Mode::Follower | Mode::Observer) {
+        stats.sessions = if matches!(stats.mode, Mode::Follower | Mode::Observer | Mode::ReadOnly) {
             // Only the leader knows when they expire.
             let state = clients.shared.state.read();
             let mut global: Vec<(i64, i64)> =
                 state.sessions().iter().map(|(id, ms)| (id.0, ms.into())).collect();
             global.sort_unstable();
-            Sessions::Learned { global, local: None }
+            let local = self.config.sessions.local_enabled;
+            let local = local.then(|| self.expiring_sessions(clients, offset).1).flatten();
+            Sessions::Learned { global, local }
         } else {
-            Sessions::Tracked { global: self.expiring_sessions(clients, offset), local: None }
+            let (global, local) = self.expiring_sessions(clients, offset);
+            Sessions::Tracked { global, local }
         };
         let mut buckets = std::collections::BTreeMap::<i64, Vec<String>>::new();
         for line in &clients.shared.lines {
@@ -275,21 +284,29 @@ impl Reporter {
         stats.connection_expiry = ExpirySets { buckets: buckets.into_iter().collect() };
     }
 
-    /// Sessions by when they expire, asked of the node thread.
-    fn expiring_sessions(&self, clients: &Clients, offset: i64) -> ExpirySets {
+    /// Sessions by when they expire, global ones and local ones, asked of the node thread.
+    fn expiring_sessions(
+        &self,
+        clients: &Clients,
+        offset: i64,
+    ) -> (ExpirySets, Option<ExpirySets>) {
         let (answer, answers) = mpsc::channel();
-        clients.inbox.send(Event::Look(Box::new(move |sessions| {
-            let deadlines: Vec<_> = sessions.deadlines().collect();
+        clients.inbox.send(Event::Look(Box::new(move |global, local| {
+            let global: Vec<_> = global.deadlines().collect();
+            let local: Option<Vec<_>> = local.map(|sessions| sessions.deadlines().collect());
             // The asker may have given up.
-            let _ = answer.send(deadlines);
+            let _ = answer.send((global, local));
         })));
-        let deadlines = answers.recv_timeout(LOOK_PATIENCE).unwrap_or_default();
-        let mut buckets = std::collections::BTreeMap::<i64, Vec<String>>::new();
-        for (session, deadline_ms) in deadlines {
-            let at = deadline_ms as i64 + offset;
-            buckets.entry(at).or_default().push(format!("0x{:x}", session.0));
-        }
-        ExpirySets { buckets: buckets.into_iter().collect() }
+        let sets = |deadlines: Vec<(SessionId, u64)>| {
+            let mut buckets = std::collections::BTreeMap::<i64, Vec<String>>::new();
+            for (session, deadline_ms) in deadlines {
+                let at = deadline_ms as i64 + offset;
+                buckets.entry(at).or_default().push(format!("0x{:x}", session.0));
+            }
+            ExpirySets { buckets: buckets.into_iter().collect() }
+        };
+        let (global, local) = answers.recv_timeout(LOOK_PATIENCE).unwrap_or_default();
+        (sets(global), local.map(sets))
     }
 
     fn conf(&self) -> Conf {

@@ -10,6 +10,8 @@ use super::clock::{Clock, Spread};
 #[derive(Debug)]
 pub struct ConnectThrottle {
     options: Throttle,
+    /// Tokens that a new session costs, with weights.
+    new_session: u64,
     tokens: u64,
     tokens_max: u64,
     fill_count: u64,
@@ -20,8 +22,8 @@ pub struct ConnectThrottle {
 }
 
 impl ConnectThrottle {
-    /// A full bucket; without tokens it is off.
-    pub fn new(options: &Throttle, clock: &Clock) -> ConnectThrottle {
+    /// A full bucket; without tokens it is off. `local`: new sessions are local ones.
+    pub fn new(options: &Throttle, local: bool, clock: &Clock) -> ConnectThrottle {
         let options = options.clone();
         let weight =
             if options.connection_weights { u64::from(options.global_session_weight) } else { 1 };
@@ -34,6 +36,10 @@ impl ConnectThrottle {
             adjusted: clock.mono(),
             drop_chance: 0.0,
             spread: Spread::new(clock),
+            new_session: match local {
+                true => options.local_session_weight.into(),
+                false => options.global_session_weight.into(),
+            },
             options,
         }
     }
@@ -50,7 +56,7 @@ impl ConnectThrottle {
         }
         let need = match (self.options.connection_weights, is_new) {
             (false, _) => 1,
-            (true, true) => u64::from(self.options.global_session_weight),
+            (true, true) => self.new_session,
             (true, false) => u64::from(self.options.renew_session_weight),
         };
         let fill_time_ms = self.options.connection_fill_time_ms.max(1);

@@ -157,6 +157,11 @@ impl Peer {
         }
     }
 
+    /// Whether it votes for a leader: it has none, and its disk owes it nothing.
+    pub fn is_electing(&self) -> bool {
+        matches!(self.role, Role::Electing(_))
+    }
+
     /// Whether this server may answer clients.
     pub fn is_serving(&self) -> bool {
         match &self.role {

@@ -25,7 +25,6 @@ const TLS_MUST: Status = Refused("TLS isn't built yet, and plain text would be a
 const SASL: Status = NotYet("SASL isn't built yet");
 const SASL_MUST: Status = Refused("SASL between servers isn't built yet");
 const ADMIN: Status = NotYet("the admin server isn't built yet");
-const LOCAL: Status = NotYet("local sessions aren't built yet");
 
 const fn row(
     name: &'static str,
@@ -59,9 +58,9 @@ pub const KEYS: &[Key] = &[
     row("autopurge.snapRetainCount", File, Int(0, I32), "3", Honoured, "snapshots kept by purging, 3 or more"),
     row("autopurge.purgeInterval", File, Hours, "0", Honoured, "time between purges in hours; 0 is off"),
     // -- sessions
-    row("localSessionsEnabled", File, Bool, "false", LOCAL, "new sessions are local to their server"),
-    row("localSessionsUpgradingEnabled", File, Bool, "false", LOCAL, "a local session becomes global with its first ephemeral"),
-    row("readonlymode.enabled", Bare, Bool, "false", NotYet("read-only mode isn't built yet"), "a server without a quorum serves readers"),
+    row("localSessionsEnabled", File, Bool, "false", Honoured, "new sessions are local to their server"),
+    row("localSessionsUpgradingEnabled", File, Bool, "false", Honoured, "a local session becomes global with its first ephemeral"),
+    row("readonlymode.enabled", Bare, Bool, "false", Honoured, "a server without a quorum serves readers"),
     row("closeSessionTxn.enabled", Property, Bool, "true", Honoured, "the log carries the ephemerals of a closed session"),
     // -- ensemble
     row("initLimit", File, COUNT, "0", Honoured, "ticks to connect to and synchronise with a leader; needed in an ensemble"),
@@ -169,7 +168,7 @@ pub const KEYS: &[Key] = &[
     row("connection_throttle_decrease_ratio", Property, Float, "0", Honoured, "share of tokens above which it shrinks"),
     row("connection_throttle_weight_enabled", Property, Bool, "false", Honoured, "connections cost by kind of session"),
     row("connection_throttle_global_session_weight", Property, ONE_UP, "3", Honoured, "cost of a new global session"),
-    row("connection_throttle_local_session_weight", Property, ONE_UP, "1", LOCAL, "cost of a new local session"),
+    row("connection_throttle_local_session_weight", Property, ONE_UP, "1", Honoured, "cost of a new local session"),
     row("connection_throttle_renew_session_weight", Property, ONE_UP, "2", Honoured, "cost of a renewed session"),
     // -- limits
     row("jute.maxbuffer", Bare, Int(1, I32), "1048575", Honoured, "longest request or record, in bytes"),

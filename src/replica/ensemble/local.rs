@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Asked, Member, Ticket};
 use crate::proto::jute::Jute;
 use crate::proto::opcode::OpCode;
+use crate::replica::session::Sessions;
 use crate::replica::{Deliver, reply};
 use crate::state::StateMachine;
 use crate::types::{Code, ConnId, Now, SessionId, Zxid};
@@ -21,6 +22,11 @@ pub struct LocalSessions {
 }
 
 impl Member {
+    /// The local sessions of this server, where there are any.
+    pub fn local_sessions(&self) -> Option<&Sessions> {
+        self.local_rules.enabled.then_some(&self.local)
+    }
+
     /// Makes a local session global: a session of its id is created before what comes next.
     pub(super) fn upgrade(
         &mut self,

@@ -244,6 +244,16 @@ impl World {
     }
 
     fn connect_as(&mut self, n: usize, session: SessionId, password: Bytes) -> u64 {
+        self.connect_with(n, session, password, false)
+    }
+
+    fn connect_with(
+        &mut self,
+        n: usize,
+        session: SessionId,
+        password: Bytes,
+        can_be_read_only: bool,
+    ) -> u64 {
         let conn = self.next_conn;
         self.next_conn += 1;
         let ask = Connect {
@@ -251,7 +261,7 @@ impl World {
             session,
             timeout_ms: 4000,
             password,
-            has_read_only: true,
+            read_only: Some(can_be_read_only),
         };
         let now = self.now;
         let Server { member, state, clients, .. } = &mut self.servers[n];
@@ -482,4 +492,131 @@ fn a_local_session_becomes_global_with_its_first_ephemeral() {
         world.run_for(10_000);
         assert_eq!(world.has(&format!("/e-{n}")), [false; 3], "and expire");
     }
+}
+
+fn read_only_world(local: bool) -> (World, Vec<(u64, SessionId)>) {
+    let mut world = World::with(LocalSessions { enabled: local, upgrading: local });
+    let now = world.now;
+    for server in &mut world.servers {
+        let placeholder = Member::new(
+            options(9),
+            zab::Options::new(ServerId(9), Membership::majority([ServerId(9)], [])),
+            DiskState::default(),
+            &server.state,
+            now,
+        );
+        let member = std::mem::replace(&mut server.member, placeholder.expect("fresh"));
+        server.member = member.with_read_only_mode(now);
+        // It has a leader: nothing is planned.
+        server.member.read_only_at = None;
+    }
+    let sessions: Vec<_> = (0..3).map(|n| world.connect(n)).collect();
+    let (conn, session) = sessions[0];
+    world.create(0, conn, session, "/a", 0);
+    (world, sessions)
+}
+
+impl World {
+    /// The `readOnly` byte of the connect response that a connection got, and its session's id.
+    fn welcome(&self, n: usize, conn: u64) -> (u8, i64) {
+        let frame = &self.servers[n].clients.frames[&conn][0];
+        let session = i64::from_be_bytes(frame[12..20].try_into().expect("eight bytes"));
+        (*frame.last().expect("a byte"), session)
+    }
+}
+
+#[test]
+fn without_a_quorum_readers_are_served_after_a_grace_and_nobody_else() {
+    let (mut world, _) = read_only_world(true);
+    world.kill(1);
+    world.kill(2);
+    // A follower gives its leader up at once: its link is down.
+    world.run_for(1900);
+    assert!(!world.servers[0].member.is_read_only(), "not before two seconds have passed");
+    let early = world.connect_with(0, SessionId::NONE, Bytes::new(), true);
+    assert!(world.closed(0, early));
+    world.run_for(200);
+    assert!(world.servers[0].member.is_read_only());
+
+    let writer = world.connect_with(0, SessionId::NONE, Bytes::new(), false);
+    assert!(world.closed(0, writer), "it did not say that reading will do");
+    assert!(!world.servers[0].clients.frames.contains_key(&writer), "without a reply");
+
+    let last = world.servers[0].state.last_zxid();
+    let conn = world.connect_with(0, SessionId::NONE, Bytes::new(), true);
+    let session = world.servers[0].clients.sessions[&conn];
+    assert_eq!(world.welcome(0, conn), (1, session.0));
+    for opcode in [
+        OpCode::CREATE,
+        OpCode::CREATE2,
+        OpCode::CREATE_CONTAINER,
+        OpCode::CREATE_TTL,
+        OpCode::DELETE,
+        OpCode::SET_DATA,
+        OpCode::SET_ACL,
+        OpCode::MULTI,
+        OpCode::RECONFIG,
+        OpCode::SYNC,
+    ] {
+        world.request(0, conn, session, opcode, Bytes::from_static(b"\0"));
+        assert_eq!(world.last_code(0, conn), Code::NOT_READ_ONLY.0, "{opcode:?}");
+    }
+    assert!(!world.closed(0, conn));
+    // It lives by its pings, and ends by its own wish, without a transaction.
+    for _ in 0..4 {
+        let now = world.now.mono;
+        world.servers[0].member.touch(session, 4000, now);
+        world.run_for(2000);
+    }
+    assert!(!world.closed(0, conn));
+    let again = world.renew(0, session);
+    assert!(world.closed(0, again), "the renewal did not say that reading will do");
+    let password = Bytes::copy_from_slice(&Passwords::Apache.of(session));
+    let again = world.connect_with(0, session, password.clone(), true);
+    assert_eq!(world.welcome(0, again), (1, session.0));
+    assert!(world.closed(0, conn), "renewed elsewhere");
+    world.request(0, again, session, OpCode::CLOSE_SESSION, Bytes::new());
+    assert_eq!(world.last_code(0, again), 0);
+    assert!(world.closed(0, again));
+    let gone = world.connect_with(0, session, password, true);
+    assert_eq!(world.welcome(0, gone), (1, 0), "unknown now");
+    assert!(world.closed(0, gone));
+    assert_eq!(world.servers[0].state.last_zxid(), last);
+}
+
+#[test]
+fn a_global_session_stays_with_the_ensemble_and_is_served_again_by_it() {
+    let (mut world, _) = read_only_world(false);
+    let (_, session) = world.connect(0);
+    world.cut = vec![1, 2];
+    let lost = world.servers[0].role_lost;
+    world.run_for(60_000);
+    assert!(world.servers[0].member.is_read_only());
+    assert_eq!(world.servers[0].role_lost, lost + 1);
+
+    let new = world.connect_with(0, SessionId::NONE, Bytes::new(), true);
+    let frame = &world.servers[0].clients.frames[&new][0];
+    let last = world.servers[0].state.last_zxid();
+    assert_eq!(frame.len(), 20, "a reply where a connect response is expected");
+    assert_eq!(frame[8..16], last.0.to_be_bytes());
+    assert_eq!(world.last_code(0, new), Code::NOT_READ_ONLY.0);
+    let password = Bytes::copy_from_slice(&Passwords::Apache.of(session));
+    let renewed = world.connect_with(0, session, password.clone(), true);
+    assert!(world.closed(0, renewed));
+    assert!(!world.servers[0].clients.frames.contains_key(&renewed), "without a reply");
+
+    world.cut.clear();
+    world.run_for(20_000);
+    assert!(!world.servers[0].member.is_read_only());
+    assert_eq!(world.servers[0].role_lost, lost + 2, "readers are sent away");
+}
+
+#[test]
+fn a_server_with_a_quorum_welcomes_readers_as_everybody() {
+    let (mut world, _) = read_only_world(true);
+    let conn = world.connect_with(0, SessionId::NONE, Bytes::new(), true);
+    let session = world.servers[0].clients.sessions[&conn];
+    assert_eq!(world.welcome(0, conn), (0, session.0));
+    world.create(0, conn, session, "/b", 0);
+    assert_eq!(world.last_code(0, conn), 0);
 }

@@ -183,7 +183,9 @@ impl Running {
                 self.node.shared.watches.remove_conn(conn);
                 self.node.member.handle_disconnect(session, conn);
             }
-            Event::Look(look) => look(self.node.member.sessions()),
+            Event::Look(look) => {
+                look(self.node.member.sessions(), self.node.member.local_sessions());
+            }
             Event::Quorum(event) => self.handle_quorum(now, event),
             Event::SnapshotDone | Event::Logged(_) => {}
             Event::Stop => return true,
@@ -340,7 +342,10 @@ impl Running {
         let leading = self.node.member.is_leading();
         let serving = self.node.member.is_serving();
         let observer = !peer.options().membership.is_voter(peer.id());
+        let read_only = self.node.member.is_read_only();
+        self.node.shared.rules.load.read_only.store(read_only, Ordering::Relaxed);
         let mode = match (leading, observer) {
+            _ if read_only => Mode::ReadOnly,
             (true, _) => Mode::Leader,
             (false, true) => Mode::Observer,
             (false, false) => Mode::Follower,
@@ -362,8 +367,9 @@ impl Running {
         *self.node.shared.view.write() = View {
             serving,
             mode,
-            peer_state: Some(state),
-            quorum: Some(QuorumStats { quorum_size: quorum.voters().len() as u64 }),
+            // Apache's read-only server knows nothing of the ensemble.
+            peer_state: (!read_only).then_some(state),
+            quorum: (!read_only).then(|| QuorumStats { quorum_size: quorum.voters().len() as u64 }),
             leader,
         };
     }
@@ -394,6 +400,8 @@ impl Running {
         self.flush();
         let load = &self.node.shared.rules.load;
         load.outstanding.store(self.node.member.outstanding(), Ordering::Relaxed);
+        let local = self.node.member.local_sessions().map_or(0, |sessions| sessions.len());
+        load.local_sessions.store(local, Ordering::Relaxed);
         self.wakers.drain(..).for_each(Waker::wake);
         if self.node.snapshot_due && !self.loading {
             // None while another one is under way: next turn again.

@@ -118,11 +118,14 @@ impl EnsembleMember {
         let first_id = Sessions::first_id(me.0, now.wall.0);
         let options = replica_options(&config, passwords(&config)?, first_id);
         setup.peer.tick = Duration::from_millis(config.timing.tick_time_ms.into());
-        let member = Member::new(options, setup.peer.clone(), disk_state, &state, now)?
+        let mut member = Member::new(options, setup.peer.clone(), disk_state, &state, now)?
             .with_local_sessions(LocalSessions {
                 enabled: config.sessions.local_enabled,
                 upgrading: config.sessions.local_upgrading_enabled,
             });
+        if config.sessions.read_only_mode {
+            member = member.with_read_only_mode(now);
+        }
         let state = Arc::new(RwLock::new(state));
         let shared = Arc::new(Shared {
             view: RwLock::new(View {
