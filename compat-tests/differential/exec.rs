@@ -77,10 +77,6 @@ pub fn run(steps: &[String], server: &mut Server, clean: bool) -> Result<Transcr
                 other => other,
             })?;
         }
-        // The ephemerals of a session go in no order (Apache keeps them in a hash set).
-        if steps[i].starts_with("expire ") || steps[i].ends_with(" closeSession") {
-            sort_events(&mut executor.out);
-        }
         // Blanks at a line's end would not survive an editor.
         let lines = std::mem::take(&mut executor.out);
         transcript.push(lines.into_iter().map(|l| l.trim_end().to_string()).collect());
@@ -166,6 +162,13 @@ impl Executor<'_> {
                 Ok(())
             }
             "expire" => self.expire(&second),
+            "repeat" => {
+                for _ in 0..second.parse().unwrap_or(1) {
+                    self.out.clear();
+                    self.step(&words[2..])?;
+                }
+                Ok(())
+            }
             "dumptree" => self.dump_tree(),
             _ if second == "waitGone" => {
                 let path = words.get(2).cloned().ok_or_else(|| Stop::failed("a path"))?;
@@ -579,25 +582,6 @@ impl Executor<'_> {
         helper.call(7, &w.bytes)?;
         helper.close();
         Ok(())
-    }
-}
-
-/// Sorts runs of events of one connection and one transaction.
-fn sort_events(lines: &mut [String]) {
-    let key = |line: &String| -> Option<(String, String)> {
-        let mut words = line.split(' ');
-        let (name, mark) = (words.next()?, words.next()?);
-        (mark == "!").then(|| (name.to_string(), words.next_back().unwrap_or("").to_string()))
-    };
-    let mut start = 0;
-    while start < lines.len() {
-        let first = key(&lines[start]);
-        let mut end = start + 1;
-        while first.is_some() && end < lines.len() && key(&lines[end]) == first {
-            end += 1;
-        }
-        lines[start..end].sort();
-        start = end;
     }
 }
 

@@ -97,6 +97,11 @@ const ACLS: &[&str] = &[
     "31:auth:,1:world:anyone",
     "31:~:x",
 ];
+/// `dump`, `wchc` and their like say most. Not `mntr`: its counters go on from program to program.
+const WORDS: &[&str] = &[
+    "wchs", "wchc", "wchp", "dump", "dump", "cons", "srvr", "stat", "isro", "ruok", "conf", "envi",
+    "dirs", "hash", "crst", "srst", "gtmk", "what",
+];
 const IDENTITIES: &[&str] = &["bob:pw", "ann:pw", "bob:other", "super:test", "odd", "a:b:c"];
 
 /// One program of about `length` operations.
@@ -166,10 +171,11 @@ impl Generator {
     }
 
     fn version(&mut self) -> i64 {
-        match self.rng.below(10) {
+        match self.rng.below(20) {
             0 => -2,
-            1 => i64::from(i32::MAX),
-            2..=4 => self.rng.below(3) as i64,
+            1 => i64::from(i32::MIN),
+            2 | 3 => i64::from(i32::MAX),
+            4..=8 => self.rng.below(3) as i64,
             _ => -1,
         }
     }
@@ -195,6 +201,7 @@ impl Generator {
     fn step(&mut self) {
         let name = self.session();
         match self.rng.below(100) {
+            0 if self.rng.one_in(3) => self.second(name),
             0 => self.out.push(format!("drop {name}")),
             1..=3 => self.out.push(format!("reconnect {name}")),
             4 => {
@@ -218,7 +225,7 @@ impl Generator {
             7 => self.bad(name),
             8..=12 => self.pipe(name),
             13 if self.rng.one_in(3) => {
-                let word = self.rng.pick(&["wchs", "wchc", "wchp", "dump", "isro", "ruok"]);
+                let word = self.rng.pick(WORDS);
                 self.out.push(format!("4lw {word}"));
             }
             14 => {
@@ -230,6 +237,18 @@ impl Generator {
                 self.out.push(format!("{name} {op}"));
             }
         }
+    }
+
+    /// A second connection takes the session over, as when a client has moved.
+    fn second(&mut self, name: &str) {
+        self.out.push(format!("attach d {name}"));
+        for _ in 0..1 + self.rng.below(3) {
+            let op = self.operation();
+            self.out.push(format!("d {op}"));
+        }
+        self.out.push(format!("{name} exists /a 0"));
+        self.out.push("drop d".to_string());
+        self.out.push(format!("reconnect {name}"));
     }
 
     /// Requests that make no sense; some end the connection, so the session comes back.

@@ -31,6 +31,11 @@ pub fn add(suite: &mut Suite) {
         tools::need("java")?;
         compare(Kind::Hosted, Kind::Rookeeper, seed, operations, true)
     });
+    suite.add("differential", "generated-3.8", Level::Full, move || {
+        tools::need("java")?;
+        let old = Kind::Apache("3.8.4".to_string());
+        compare(old, Kind::Rookeeper, seed, operations.min(50_000), true)
+    });
     // The reference against itself: what differs here is left open by Apache, not a fault of ours.
     suite.add("differential", "apache-against-itself", Level::Full, move || {
         tools::need("java")?;

@@ -80,6 +80,12 @@ fn sound(steps: &[String]) -> bool {
         let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         match first {
             "connect" | "open" => known.push(second),
+            "attach" if pipe.is_none() => {
+                if !words.next().is_some_and(|of| known.contains(&of)) {
+                    return false;
+                }
+                known.push(second);
+            }
             "pipe" => {
                 if pipe.is_some() || !known.contains(&second) {
                     return false;

@@ -80,8 +80,9 @@ impl Names {
                 let acl = acl(r)?;
                 format!("{acl} {}", self.stat(r)?)
             }
-            Shape::Names => names(r)?,
-            Shape::NamesStat => format!("{} {}", names(r)?, self.stat(r)?),
+            Shape::Names => names(r, true)?,
+            Shape::Paths => names(r, false)?,
+            Shape::NamesStat => format!("{} {}", names(r, true)?, self.stat(r)?),
             Shape::Int => r.int()?.to_string(),
             Shape::Identities => {
                 let n = r.int()?;
@@ -89,7 +90,6 @@ impl Names {
                 for _ in 0..n {
                     all.push(format!("{}:{}", quote(r.buffer()?), quote(r.buffer()?)));
                 }
-                all.sort();
                 format!("[{}]", all.join(" "))
             }
             Shape::Multi => self.multi(r)?,
@@ -120,7 +120,7 @@ impl Names {
                 15 => format!("{} {}", quote(r.buffer()?), self.stat(r)?),
                 2 | 13 => String::new(),
                 5 => self.stat(r)?,
-                8 => names(r)?,
+                8 => names(r, true)?,
                 4 => format!("{} {}", data(r.buffer()?), self.stat(r)?),
                 other => return Ok(format!("unknown result {other} {}", hex(r.rest()))),
             };
@@ -179,11 +179,13 @@ pub fn data(bytes: Option<&[u8]>) -> String {
     }
 }
 
-fn names(r: &mut Reader) -> Result<String, Short> {
+fn names(r: &mut Reader, sorted: bool) -> Result<String, Short> {
     Ok(match r.strings()? {
         None => "~".to_string(),
         Some(mut all) => {
-            all.sort();
+            if sorted {
+                all.sort();
+            }
             let all: Vec<String> = all.iter().map(|n| quote(Some(n))).collect();
             format!("[{}]", all.join(" "))
         }

@@ -17,6 +17,8 @@
 //! a getData /x 0
 //! end
 //! 4lw srvr                           a four-letter word
+//! 4lw wchp as-sent                   the same without sorting paths
+//! repeat 100 a setData /x ~ -1       many times; the last answer alone is kept
 //! restart | kill                     the server, same directory; connections are gone
 //! expire a                           drops TCP and waits until the session is gone
 //! a waitGone /x                      polls until /x is gone
@@ -149,15 +151,17 @@ pub enum Shape {
     DataStat,
     /// An ACL and a Stat.
     AclStat,
-    /// Names, in no order.
+    /// Names of children, shown sorted (see `known-gaps.toml`, `children-order`).
     Names,
+    /// Paths in the order in which they come.
+    Paths,
     /// Names and a Stat.
     NamesStat,
     /// One number.
     Int,
     /// Results of a multi.
     Multi,
-    /// Scheme and user pairs, in no order.
+    /// Scheme and user pairs.
     Identities,
     /// Unknown: shown as bytes.
     Raw,
@@ -288,12 +292,13 @@ fn encode(name: &str, args: &mut Args, w: &mut Writer) -> Result<(i32, Shape), S
             w.buffer(args.bytes()?.as_deref());
             (20, Shape::Empty)
         }
-        "exists" | "getData" | "getChildren" | "getChildren2" => {
+        "exists" | "getData" | "getChildren" | "getChildren2" | "getChildrenAsSent" => {
             w.buffer(args.bytes()?.as_deref()).byte(args.int()? as u8);
             match name {
                 "exists" => (3, Shape::Stat),
                 "getData" => (4, Shape::DataStat),
                 "getChildren" => (8, Shape::Names),
+                "getChildrenAsSent" => (8, Shape::Paths),
                 _ => (12, Shape::NamesStat),
             }
         }
@@ -328,7 +333,7 @@ fn encode(name: &str, args: &mut Args, w: &mut Writer) -> Result<(i32, Shape), S
         }
         "getEphemerals" => {
             w.buffer(args.bytes()?.as_deref());
-            (103, Shape::Names)
+            (103, Shape::Paths)
         }
         "getAllChildrenNumber" => {
             w.buffer(args.bytes()?.as_deref());
@@ -390,7 +395,8 @@ fn shape_of(opcode: i32) -> Shape {
         3 | 5 | 7 => Shape::Stat,
         4 | 16 => Shape::DataStat,
         6 => Shape::AclStat,
-        8 | 103 => Shape::Names,
+        8 => Shape::Names,
+        103 => Shape::Paths,
         12 => Shape::NamesStat,
         14 | 22 => Shape::Multi,
         104 | 106 => Shape::Int,

@@ -8,7 +8,8 @@ pub fn normalise(word: &str, text: &str, names: &Names) -> Vec<String> {
     match name {
         "srvr" | "stat" => {
             let mut lines: Vec<String> = text.lines().map(|l| stat_line(l, names)).collect();
-            // The connections come in no order.
+            // Connections come in an order that is indeterminate in Apache: a set of objects by
+            // their identity.
             if let Some(first) = lines.iter().position(|l| l.starts_with(" /")) {
                 let count = lines[first..].iter().take_while(|l| l.starts_with(" /")).count();
                 lines[first..first + count].sort();
@@ -22,7 +23,7 @@ pub fn normalise(word: &str, text: &str, names: &Names) -> Vec<String> {
             lines
         }
         "dump" => dump(text, names),
-        "wchs" | "wchc" | "wchp" => watches(text, names),
+        "wchs" | "wchc" | "wchp" => watches(text, names, !word.ends_with(" as-sent")),
         // `mntr namespaces` keeps the per-namespace keys alone, `mntr` all others.
         "mntr" => mntr(text, word.contains(' ')),
         "envi" => {
@@ -152,45 +153,46 @@ fn session_hex(word: &str, names: &Names) -> Option<String> {
     Some(names.session(id))
 }
 
+/// The sessions come in an order that hangs on their ids and on times (Apache groups them by when
+/// they expire), which differ between any two servers; each one's paths keep their order.
 fn dump(text: &str, names: &Names) -> Vec<String> {
-    // Buckets hang on times: keep the headings' shape, the sessions, and the ephemerals' paths.
     let mut out = Vec::new();
     let mut group: Vec<String> = Vec::new();
     for line in text.lines() {
-        if line.starts_with("\tip:") {
+        if line.starts_with("\tip:") || line.contains(" expire at ") {
             continue;
         }
+        let shown = || session_hex(line, names).unwrap_or_else(|| line.trim().to_string());
         if line.starts_with("0x") {
-            let shown = session_hex(line, names).unwrap_or_else(|| line.to_string());
-            group.push(format!("{shown}:"));
+            group.push(format!("{}:", shown()));
         } else if line.starts_with('\t') {
-            let shown = session_hex(line, names).unwrap_or_else(|| line.trim().to_string());
             match group.last_mut() {
-                // A session's paths come in no order.
-                Some(last) if last.contains(':') => {
-                    let (head, rest) = last.split_once(':').unwrap_or((last, ""));
-                    let mut paths: Vec<&str> = rest.split_whitespace().chain([&*shown]).collect();
-                    paths.sort();
-                    *last = format!("{head}: {}", paths.join(" "));
-                }
-                _ => group.push(shown),
+                Some(last) if last.contains(':') => last.push_str(&format!(" {}", shown())),
+                _ => group.push(shown()),
             }
-        } else if line.contains(" expire at ") {
-            continue;
         } else {
             group.sort();
             out.append(&mut group);
-            out.push(digits_out(line));
+            // Of "Sets (buckets)/(entries)" the buckets hang on times. A connection of which Apache
+            // has not yet seen the end counts too.
+            let fixed = line.starts_with("Sessions with Ephemerals");
+            let sets = line.split_once("Session Sets (").and_then(|(_, n)| n.split_once(")/"));
+            out.push(match sets {
+                _ if fixed => line.to_string(),
+                Some((_, sessions)) => format!("Session Sets (N)/{sessions}"),
+                None => digits_out(line),
+            });
         }
     }
     group.sort();
     out.append(&mut group);
-    // Apache may keep an empty set for a session that is gone.
-    out.retain(|line| line != "<?>:");
     out
 }
 
-fn watches(text: &str, names: &Names) -> Vec<String> {
+/// Connections come in an order that is indeterminate in Apache (a map by the objects' identity), and
+/// so do the sessions of a path. Paths come in that of a hash table, which we do not imitate: see the
+/// gap of `watches-order`.
+fn watches(text: &str, names: &Names, sorted: bool) -> Vec<String> {
     let mut blocks: Vec<(String, Vec<String>)> = Vec::new();
     for line in text.lines() {
         let shown = session_hex(line, names).unwrap_or_else(|| line.trim().to_string());
@@ -202,10 +204,12 @@ fn watches(text: &str, names: &Names) -> Vec<String> {
             blocks.push((shown, Vec::new()));
         }
     }
-    for block in &mut blocks {
-        block.1.sort();
+    if sorted {
+        for block in &mut blocks {
+            block.1.sort();
+        }
+        blocks.sort();
     }
-    blocks.sort();
     blocks.into_iter().map(|(head, rest)| format!("{head} {}", rest.join(" "))).collect()
 }
 

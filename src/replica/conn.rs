@@ -27,7 +27,7 @@ use crate::auth::{Auth, Refused};
 use crate::proto::jute::{Jute, Reader, Write};
 use crate::proto::opcode::{Class, OpCode};
 use crate::proto::records::{AuthPacket, ConnectRequest};
-use crate::types::{Code, ConnId, Id, SessionId, Xid, Zxid};
+use crate::types::{Code, ConnId, Id, SessionId, Xid, Zxid, java};
 
 /// What the connection wants of the node thread.
 #[derive(Clone, Debug)]
@@ -182,6 +182,8 @@ pub struct Turn<'a> {
     pub frames: u64,
     /// Requests answered.
     pub answered: u64,
+    /// Packets sent besides: watch events, answers to auth packets.
+    pub besides: u64,
     /// The last request taken.
     pub last: Option<(OpCode, i32)>,
     /// Operations refused by throttling.
@@ -215,6 +217,7 @@ impl<'a> Turn<'a> {
             submit,
             frames: 0,
             answered: 0,
+            besides: 0,
             last: None,
             throttled: 0,
             auth_failed: 0,
@@ -284,6 +287,8 @@ impl Conn {
                 ids.push(id);
             }
         }
+        // Clients see this order: in `whoAmI`, and in what `auth` in an ACL becomes.
+        java::map_order(&mut ids, |id| java::fields_hash(&[id.scheme(), id.id()]));
         self.ids = ids.into();
     }
 
@@ -425,6 +430,7 @@ impl Conn {
             OpCode::SASL => return self.sasl(xid, body, turn).map(|()| None),
             _ if !self.is_authenticated(turn.rules) => {
                 let code = Code::SESSION_CLOSED_REQUIRE_SASL_AUTH;
+                turn.besides += 1;
                 write_reply(turn.out, xid, Zxid(0), code, |_| {});
                 self.finish("the client is not authenticated by an enforced scheme");
                 return Ok(None);
@@ -447,7 +453,9 @@ impl Conn {
                 ids: &self.ids,
             };
             turn.answered += 1;
-            if let Some(why) = answer(view, &turn.rules.auth, asker, xid, opcode, body, turn.out) {
+            let (auth, out) = (&turn.rules.auth, &mut *turn.out);
+            if let Some(why) = answer(view, auth, asker, xid, opcode, body, out, &mut turn.besides)
+            {
                 self.finish(why);
             }
             return Ok(None);
@@ -531,7 +539,9 @@ impl Conn {
             let (session, session_over) = (self.session, self.session_over);
             let asker = Asker { conn: self.id, session, session_over, ids: &ids };
             turn.answered += 1;
-            if let Some(why) = answer(view, &turn.rules.auth, asker, xid, opcode, &body, turn.out) {
+            let (auth, out) = (&turn.rules.auth, &mut *turn.out);
+            if let Some(why) = answer(view, auth, asker, xid, opcode, &body, out, &mut turn.besides)
+            {
                 self.finish(why);
             }
         }
@@ -560,11 +570,13 @@ impl Conn {
         match result {
             Ok(new) => {
                 self.add_ids(new);
+                turn.besides += 1;
                 write_reply(turn.out, xid, Zxid(0), Code::OK, |_| {});
                 Ok(())
             }
             Err(Refused::Failed) => {
                 turn.auth_failed += 1;
+                turn.besides += 1;
                 write_reply(turn.out, xid, Zxid(0), Code::AUTH_FAILED, |_| {});
                 self.finish("authentication failed");
                 Ok(())
@@ -577,6 +589,7 @@ impl Conn {
     fn sasl(&mut self, xid: i32, body: &[u8], turn: &mut Turn) -> Result<(), Ended> {
         match Reader::new(Bytes::copy_from_slice(body)).buffer() {
             Ok(Some(_)) => {
+                turn.besides += 1;
                 write_reply(turn.out, xid, Zxid(0), Code::OK, |out| out.i32(-1));
                 Ok(())
             }

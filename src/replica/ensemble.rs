@@ -242,7 +242,8 @@ impl Member {
             self.next_session = self.next_session.wrapping_add(1);
             if self.local_rules.enabled {
                 self.local.track(session, timeout_ms, now.mono);
-                return self.answer_connect(session, ticket, true, out);
+                self.answer_connect(session, ticket, true, out);
+                return out.session_made(conn, state.last_zxid());
             }
             if self.role == Role::ReadOnly {
                 return self.refuse_new_session(conn, state, out);
@@ -683,8 +684,9 @@ impl Member {
                 reply::write_result(&mut self.scratch, opcode, xid, &result);
                 out.frame(conn, &self.scratch, 1);
             }
-            Some(ticket @ Ticket::Connect { .. }) => {
+            Some(ticket @ Ticket::Connect { conn, .. }) => {
                 self.answer_connect(session, ticket, true, out);
+                out.session_made(conn, entry.header.zxid);
             }
         }
         if OpCode(entry.header.kind) == OpCode::CLOSE_SESSION {

@@ -121,6 +121,8 @@ pub trait Deliver {
     fn event(&mut self, conn: ConnId, kind: EventKind, change: &Change);
     /// The connection has its session now; the response is in its output already.
     fn connected(&mut self, conn: ConnId, session: SessionId, timeout_ms: i32);
+    /// The session that the connection has now was made for it, by the last transaction `zxid`.
+    fn session_made(&mut self, _conn: ConnId, _zxid: Zxid) {}
     /// The session is closing: reads of the connection are answered SESSIONEXPIRED from now on.
     fn closing(&mut self, conn: ConnId);
     /// A node went with its session.
@@ -398,6 +400,7 @@ impl Replica {
             }
             Origin::Connect { conn, timeout_ms, has_read_only } => {
                 self.welcome(conn, entry.header.session, timeout_ms, has_read_only, out);
+                out.session_made(conn, entry.header.zxid);
             }
         }
         if OpCode(entry.header.kind) == OpCode::CLOSE_SESSION {

@@ -57,8 +57,9 @@ struct Change {
 pub struct Overlay {
     records: Map<Arc<str>, Record>,
     changes: VecDeque<Change>,
-    /// Outstanding creations of ephemerals by session.
-    ephemerals: BTreeMap<(i64, Arc<str>), Zxid>,
+    /// Outstanding creations of ephemerals by session, with their places in the order of creation.
+    ephemerals: BTreeMap<(i64, Arc<str>), (Zxid, u64)>,
+    created: u64,
     /// While a savepoint is set: what each touched path was before.
     undo: Option<Vec<(Arc<str>, Option<Record>)>>,
 }
@@ -74,6 +75,7 @@ impl Default for Overlay {
             records: map(),
             changes: VecDeque::new(),
             ephemerals: BTreeMap::new(),
+            created: 0,
             undo: None,
         }
     }
@@ -115,19 +117,20 @@ impl Overlay {
             undo.push((path.clone(), before));
         }
         if ephemeral_of != 0 {
-            self.ephemerals.insert((ephemeral_of, path.clone()), zxid);
+            self.created += 1;
+            self.ephemerals.insert((ephemeral_of, path.clone()), (zxid, self.created));
         }
         self.changes.push_back(Change { zxid, path, ephemeral_of });
     }
 
-    /// Paths of ephemerals that `session` has outstanding creations of; some may be deleted again,
-    /// so look each up.
-    pub fn ephemerals_of(&self, session: SessionId) -> impl Iterator<Item = &Arc<str>> {
+    /// Paths of ephemerals that `session` has outstanding creations of, in the order of creation,
+    /// with their zxids; some may be deleted again, so look each up.
+    pub fn ephemerals_of(&self, session: SessionId) -> Vec<(Zxid, &str)> {
         let start = (session.0, Arc::from(""));
-        self.ephemerals
-            .range(start..)
-            .take_while(move |((owner, _), _)| *owner == session.0)
-            .map(|((_, path), _)| path)
+        let own = self.ephemerals.range(start..).take_while(|((by, _), _)| *by == session.0);
+        let mut all: Vec<_> = own.map(|((_, path), (zxid, at))| (*at, *zxid, &**path)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, zxid, path)| (zxid, path)).collect()
     }
 
     /// The tree has applied everything up to `zxid`: drops those changes.
@@ -146,7 +149,7 @@ impl Overlay {
             return;
         }
         let key = (change.ephemeral_of, change.path);
-        if self.ephemerals.get(&key) == Some(&change.zxid) {
+        if self.ephemerals.get(&key).is_some_and(|(zxid, _)| *zxid == change.zxid) {
             self.ephemerals.remove(&key);
         }
     }

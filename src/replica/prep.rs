@@ -144,8 +144,27 @@ impl Prep {
     ) -> TxnEntry {
         let zxid = self.next();
         let work = Work { state, caller, zxid, time };
-        let mut paths: BTreeSet<String> = state.ephemerals_of(caller.session).collect();
-        paths.extend(self.overlay.ephemerals_of(caller.session).map(|p| p.to_string()));
+        // Apache copies its set of the session's ephemerals, and adds those on their way.
+        let mut paths = state.ephemerals_of(caller.session);
+        let mut buckets = java::cloned_buckets(paths.len());
+        let coming = self.overlay.ephemerals_of(caller.session);
+        if !coming.is_empty() {
+            let applied = |zxid: Zxid, path: &str| {
+                state.node(path).is_some_and(|node| node.stat().czxid == zxid.0)
+            };
+            let mut known: BTreeSet<&str> = BTreeSet::new();
+            let coming: Vec<String> = coming
+                .into_iter()
+                .filter(|(zxid, path)| !applied(*zxid, path) && known.insert(path))
+                .map(|(_, path)| path.to_string())
+                .collect();
+            paths.retain(|path| !known.contains(path.as_str()));
+            paths.extend(coming);
+            while paths.len() > buckets * 3 / 4 {
+                buckets *= 2;
+            }
+        }
+        java::set_order(&mut paths, buckets);
         let owner = caller.session.0;
         paths.retain(|path| {
             self.find(&work, path).is_some_and(|node| node.stat.ephemeral_owner == owner)
@@ -153,8 +172,6 @@ impl Prep {
         for path in &paths {
             self.remove(&work, path);
         }
-        let mut paths: Vec<String> = paths.into_iter().collect();
-        java::copied_set_order(&mut paths);
         let paths = self.options.close_session_txn.then_some(paths);
         self.entry(caller, zxid, time, OpCode::CLOSE_SESSION.0, Txn::CloseSession { paths })
     }

@@ -38,7 +38,8 @@ pub struct Asker<'a> {
     pub ids: &'a [Id],
 }
 
-/// Appends the reply to one request. Some: nothing more may follow, close.
+/// Appends the reply to one request, and counts in `events` what is told before it. Some: nothing
+/// more may follow, close.
 pub fn answer(
     view: View,
     auth: &Auth,
@@ -47,6 +48,7 @@ pub fn answer(
     opcode: OpCode,
     body: &[u8],
     out: &mut BytesMut,
+    events: &mut u64,
 ) -> Option<Ended> {
     let last = view.state.last_zxid();
     if opcode.class() == Class::Invalid {
@@ -60,7 +62,7 @@ pub fn answer(
     match opcode {
         OpCode::PING => write_reply(out, PING_XID, last, Code::OK, |_| {}),
         OpCode::SET_WATCHES | OpCode::SET_WATCHES2 => {
-            set_watches(view, asker.conn, xid, opcode, body, out);
+            *events += set_watches(view, asker.conn, xid, opcode, body, out);
         }
         _ => {
             let at = frame::begin(out);
@@ -81,7 +83,7 @@ pub fn answer(
 }
 
 /// setWatches: what was missed is told before the reply, with zxid -1. A list that is null fails
-/// the whole request, as in Apache.
+/// the whole request, as in Apache. Returns how many events there were.
 fn set_watches(
     view: View,
     conn: ConnId,
@@ -89,7 +91,8 @@ fn set_watches(
     opcode: OpCode,
     body: &[u8],
     out: &mut BytesMut,
-) {
+) -> u64 {
+    let mut events = 0;
     let body = Bytes::copy_from_slice(body);
     let request = if opcode == OpCode::SET_WATCHES2 {
         SetWatches2::from_bytes(body)
@@ -110,12 +113,14 @@ fn set_watches(
         Ok(request) if whole(&request) => {
             read::set_watches(view.state, view.watches, conn, &request, &mut |kind, path| {
                 write_event(out, Zxid(-1), kind, path);
+                events += 1;
             });
             Code::OK
         }
         _ => Code::MARSHALLING_ERROR,
     };
     write_reply(out, xid, view.state.last_zxid(), code, |_| {});
+    events
 }
 
 /// The path and what follows it, without a copy where the path is valid UTF-8. None when the bytes

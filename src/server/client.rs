@@ -214,9 +214,17 @@ async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr) {
     let why = std::future::poll_fn(|cx| task.poll(cx)).await;
     tracing::debug!("connection {} from {remote} is closed: {why}", id.0);
     let session = task.conn.session();
+    let line = Arc::clone(&task.line);
+    {
+        // Before the client can see the end (as in Apache, `NIOServerCnxn.close`): who then asks
+        // another server, or this one how many connections it has, finds this one gone.
+        let _state = clients.shared.state.read();
+        clients.shared.lines.remove(&id);
+        clients.shared.watches.remove_conn(id);
+    }
     drop(task);
     clients.shared.metrics.add(Counter::ConnectionDropCount, 1);
-    clients.inbox.send(Event::Closed { conn: id, session });
+    clients.inbox.send(Event::Closed { conn: id, line, session });
     clients.dismiss(remote.ip());
 }
 
@@ -331,7 +339,7 @@ impl Task<'_> {
                 turn.last_zxid = last_zxid;
             }
             let want = self.conn.run(&mut self.input, &mut turn);
-            let Turn { frames, answered, last, throttled, auth_failed, .. } = turn;
+            let Turn { frames, answered, besides, last, throttled, auth_failed, .. } = turn;
             let bytes = out.len() - before;
             if self.out.is_empty() {
                 give_buffer(std::mem::replace(&mut self.out, out));
@@ -345,7 +353,7 @@ impl Task<'_> {
             }
             line.waits_for_relief = want == Ok(Want::Relief);
             line.stats.received += frames;
-            line.stats.sent += answered;
+            line.stats.sent += answered + besides;
             line.stats.queued = self.conn.outstanding() as u64;
             if let Some((opcode, xid)) = last {
                 line.stats.last_op = Some(opcode);
@@ -361,6 +369,7 @@ impl Task<'_> {
             drop(line);
             drop(state);
             clients.reporter.counters.turn(frames, answered);
+            clients.reporter.counters.sent_besides(besides);
             if reads {
                 // Answered within the turn that they arrived in.
                 shared.metrics.record_advanced_many(Advanced::ReadLatency, 0, answered);
@@ -494,6 +503,7 @@ fn settle(
     if let Some(why) = line.kill {
         return Err(why);
     }
+    clients.reporter.counters.sent_besides(std::mem::take(&mut line.events));
     let answered = std::mem::take(&mut line.answered);
     if answered > 0 {
         conn.answered(answered);

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::proto::opcode::OpCode;
 use crate::replica::{Deliver, reply};
 use crate::state::{Change, EventKind};
-use crate::types::{ConnId, Hasher, Id, Instant, Perms, SessionId, WallTime};
+use crate::types::{ConnId, Hasher, Id, Instant, Perms, SessionId, WallTime, Zxid};
 
 use super::audit::{self, Subject};
 use super::node::Shared;
@@ -63,6 +63,8 @@ pub struct LineState {
     /// What the requests that the node thread has are about, and who sent them, for the audit log;
     /// None where there is none.
     pub audits: Option<Box<VecDeque<(Subject, Arc<[Id]>)>>>,
+    /// Watch events since the task looked.
+    pub events: u64,
     /// The task has been told of something and has not looked yet.
     dirty: bool,
     /// How to wake the task, while it sleeps.
@@ -80,9 +82,9 @@ pub struct LineStats {
     pub queued: u64,
     /// The last request.
     pub last_op: Option<OpCode>,
-    /// Its xid.
+    /// Its xid; 0 at first, -1 after a reset.
     pub last_cxid: i64,
-    /// The zxid of the last reply.
+    /// The zxid of the last reply; 0 at first, -1 after a reset.
     pub last_zxid: i64,
     /// When the last reply was made, ms on the monotonic clock.
     pub last_response_ms: u64,
@@ -93,6 +95,11 @@ pub struct LineStats {
 }
 
 impl LineStats {
+    /// After `crst`.
+    pub fn reset() -> LineStats {
+        LineStats { last_cxid: -1, last_zxid: -1, ..LineStats::default() }
+    }
+
     /// So many requests were answered, each after `latency_ms`.
     pub fn answered(&mut self, count: u64, latency_ms: u64, now_ms: u64) {
         let latency = &mut self.latency;
@@ -126,6 +133,7 @@ impl Line {
                 kill: None,
                 waits_for_relief: false,
                 audits: None,
+                events: 0,
                 dirty: false,
                 waker: None,
             }),
@@ -247,6 +255,11 @@ impl Deliver for Outlets<'_> {
             state.out.extend_from_slice(frame);
             state.answered += done as usize;
             state.stats.sent += 1;
+            // A reply, behind its length and its xid; not the answer to a connect request.
+            if let (true, true, Some(zxid)) = (done > 0, state.session.is_some(), frame.get(8..16))
+            {
+                state.stats.last_zxid = zxid.iter().fold(0, |n, b| n << 8 | i64::from(*b));
+            }
             if audit {
                 state.audit(shared, frame, line);
             }
@@ -268,6 +281,7 @@ impl Deliver for Outlets<'_> {
                 let before = state.out.len();
                 reply::write_event(&mut state.out, change.zxid, kind, change.path());
                 state.stats.sent += 1;
+                state.events += 1;
                 bytes = state.out.len() - before;
             }
         });
@@ -279,6 +293,14 @@ impl Deliver for Outlets<'_> {
 
     fn connected(&mut self, conn: ConnId, session: SessionId, timeout_ms: i32) {
         self.with(conn, |_, state| state.session = Some((session, timeout_ms)));
+    }
+
+    fn session_made(&mut self, conn: ConnId, zxid: Zxid) {
+        self.with(conn, |_, state| {
+            state.stats.last_op = Some(OpCode::CREATE_SESSION);
+            state.stats.last_cxid = 0;
+            state.stats.last_zxid = zxid.0;
+        });
     }
 
     fn closing(&mut self, conn: ConnId) {

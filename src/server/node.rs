@@ -34,10 +34,12 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 pub enum Event {
     /// A connection wants something ordered.
     Submit(Submit),
-    /// A connection is gone.
+    /// A connection is gone: neither its line nor its watches are found any more.
     Closed {
         /// Which.
         conn: ConnId,
+        /// Its line, for when it was last active.
+        line: Arc<Line>,
         /// Its session, if it had one.
         session: SessionId,
     },
@@ -145,11 +147,8 @@ impl Node {
                         Event::Submit(Submit::Request(request)) => {
                             self.replica.handle_request(now, &state, request, &mut out);
                         }
-                        Event::Closed { conn, session } => {
-                            if let Some((_, line)) = shared.lines.remove(&conn) {
-                                self.touch(&line);
-                            }
-                            shared.watches.remove_conn(conn);
+                        Event::Closed { conn, line, session } => {
+                            self.touch(&line);
                             self.replica.handle_disconnect(session, conn);
                         }
                         Event::Logged(done) => {

@@ -69,6 +69,13 @@ impl Counters {
         }
     }
 
+    /// So many packets were sent that are no answers to requests.
+    pub fn sent_besides(&self, count: u64) {
+        if count > 0 {
+            self.sent.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
     /// The node thread answered a request after `latency_ms`.
     pub fn answered(&self, latency_ms: u64) {
         self.sent.fetch_add(1, Ordering::Relaxed);
@@ -142,12 +149,7 @@ impl Reporter {
             Effect::ResetConnections => {
                 for line in &clients.shared.lines {
                     let mut line = line.lock();
-                    line.stats = super::line::LineStats {
-                        last_op: line.stats.last_op,
-                        last_cxid: line.stats.last_cxid,
-                        last_zxid: line.stats.last_zxid,
-                        ..Default::default()
-                    };
+                    line.stats = super::line::LineStats::reset();
                 }
             }
             Effect::ResetServer => {
@@ -219,9 +221,7 @@ impl Reporter {
             }
             if needs.sessions {
                 for (session, _) in state.sessions_with_ephemerals() {
-                    let mut paths: Vec<String> = state.ephemerals_of(session).collect();
-                    crate::types::java::grown_set_order(&mut paths);
-                    stats.ephemerals.push((session.0, paths));
+                    stats.ephemerals.push((session.0, state.ephemerals_of(session)));
                 }
                 stats.ephemerals.sort_unstable_by_key(|(session, _)| *session);
             }
@@ -365,7 +365,13 @@ fn connection(line: &super::line::Line, asking: ConnId) -> Connection {
         sent: stats.sent,
         session: state.session.map(|(session, timeout_ms)| ConnectionSession {
             id: session.0,
-            last_operation: stats.last_op.map_or("SESS", |op| op.lop()).to_string(),
+            // Java's null until the first answer, as after a renewal.
+            last_operation: match stats.last_op {
+                Some(op) => op.lop(),
+                None if stats.last_cxid < 0 => "NA",
+                None => "null",
+            }
+            .to_string(),
             established_ms: line.established.0,
             timeout_ms: timeout_ms.into(),
             last_cxid: stats.last_cxid,

@@ -321,20 +321,20 @@ impl StateMachine {
         for path in paths.unwrap_or_default() {
             self.delete(zxid, path, changes);
         }
-        if self.owners.any(session) {
-            let left: Vec<String> = self.owners.of(session).map(|id| self.tree.path(id)).collect();
-            for path in left {
-                self.delete(zxid, &path, changes);
-            }
+        for path in self.ephemerals_of(SessionId(session)) {
+            self.delete(zxid, &path, changes);
         }
+        self.owners.end(session);
     }
 
     /// Deletes the ephemerals of sessions that are not in the table, as of the last zxid; to be
     /// called once after recovery. Returns those sessions, in order.
     pub fn kill_dead_sessions(&mut self, changes: &mut Vec<Change>) -> Vec<SessionId> {
-        let owning = self.owners.sessions().map(|(session, _)| SessionId(session));
-        let mut dead: Vec<SessionId> =
-            owning.filter(|session| self.sessions.get(*session).is_none()).collect();
+        let owning = self.owners.sessions().map(|(session, count)| (SessionId(session), count));
+        let mut dead: Vec<SessionId> = owning
+            .filter(|(session, count)| *count > 0 && self.sessions.get(*session).is_none())
+            .map(|(session, _)| session)
+            .collect();
         dead.sort_unstable();
         for session in &dead {
             self.close_session(session.0, self.last_zxid.0, None, changes);

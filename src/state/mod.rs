@@ -49,7 +49,7 @@ use quota::QuotaTrie;
 use tree::{ROOT, Tree};
 
 use crate::types::path::{QUOTA, ZOOKEEPER};
-use crate::types::{Acl, OwnerRules, SessionId, Stat, Zxid};
+use crate::types::{Acl, OwnerRules, SessionId, Stat, Zxid, java};
 
 /// The settings that the state machine needs; the same on every member of an ensemble.
 #[derive(Clone, Copy, Debug)]
@@ -159,9 +159,12 @@ impl StateMachine {
         self.tree.size
     }
 
-    /// Paths of a session's ephemerals.
-    pub fn ephemerals_of(&self, session: SessionId) -> impl Iterator<Item = String> + '_ {
-        self.owners.of(session.0).map(|id| self.tree.path(id))
+    /// Paths of a session's ephemerals, in the order of Apache's hash set of them.
+    pub fn ephemerals_of(&self, session: SessionId) -> Vec<String> {
+        let (ids, most) = self.owners.of(session.0);
+        let mut paths: Vec<String> = ids.into_iter().map(|id| self.tree.path(id)).collect();
+        java::set_order(&mut paths, java::grown_buckets(most));
+        paths
     }
 
     /// How many ephemerals there are.
@@ -169,7 +172,7 @@ impl StateMachine {
         self.owners.ephemerals_count
     }
 
-    /// Sessions that own nodes, and how many, in no particular order.
+    /// Sessions that own nodes or did since they began, and how many, in no particular order.
     pub fn sessions_with_ephemerals(&self) -> impl Iterator<Item = (SessionId, usize)> + '_ {
         self.owners.sessions().map(|(session, count)| (SessionId(session), count))
     }

@@ -1,15 +1,27 @@
 //! Who owns what: ephemerals by session, containers, TTL nodes. All of it follows from the owner
 //! fields of the nodes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::types::{Map, OwnerKind, OwnerRules, map};
+
+/// A session's ephemerals. Apache keeps them in a hash set, whose order clients see when the session
+/// ends; what that order follows from is kept here: when each was added, and how large the set has
+/// been. Like Apache's, an emptied one stays until its session ends (`dump` shows it).
+#[derive(Debug, Default)]
+struct Own {
+    /// Nodes with their places in the order of adding.
+    added: BTreeMap<u32, u32>,
+    next: u32,
+    /// The largest number there ever was.
+    most: usize,
+}
 
 /// Numbers of nodes by kind, in an order that does not depend on a seed.
 #[derive(Debug)]
 pub(super) struct Owners {
     rules: OwnerRules,
-    ephemerals: Map<i64, BTreeSet<u32>>,
+    ephemerals: Map<i64, Own>,
     /// Of all sessions.
     pub ephemerals_count: usize,
     pub containers: BTreeSet<u32>,
@@ -35,9 +47,12 @@ impl Owners {
             OwnerKind::Container => drop(self.containers.insert(id)),
             OwnerKind::Ttl(_) => drop(self.ttls.insert(id)),
             OwnerKind::Ephemeral(session) => {
-                if self.ephemerals.entry(session.0).or_default().insert(id) {
+                let own = self.ephemerals.entry(session.0).or_default();
+                own.next += 1;
+                if own.added.insert(id, own.next).is_none() {
                     self.ephemerals_count += 1;
                 }
+                own.most = own.most.max(own.added.len());
             }
         }
     }
@@ -49,29 +64,29 @@ impl Owners {
             OwnerKind::Container => drop(self.containers.remove(&id)),
             OwnerKind::Ttl(_) => drop(self.ttls.remove(&id)),
             OwnerKind::Ephemeral(session) => {
-                let Some(set) = self.ephemerals.get_mut(&session.0) else { return };
-                if set.remove(&id) {
+                let Some(own) = self.ephemerals.get_mut(&session.0) else { return };
+                if own.added.remove(&id).is_some() {
                     self.ephemerals_count -= 1;
-                }
-                if set.is_empty() {
-                    self.ephemerals.remove(&session.0);
                 }
             }
         }
     }
 
-    /// A session's ephemerals.
-    pub fn of(&self, session: i64) -> impl Iterator<Item = u32> + '_ {
-        self.ephemerals.get(&session).into_iter().flatten().copied()
+    /// The session is over; its nodes are gone.
+    pub fn end(&mut self, session: i64) {
+        self.ephemerals.remove(&session);
     }
 
-    /// Whether a session owns anything.
-    pub fn any(&self, session: i64) -> bool {
-        self.ephemerals.contains_key(&session)
+    /// A session's ephemerals in the order of their adding, and the most it ever had at a time.
+    pub fn of(&self, session: i64) -> (Vec<u32>, usize) {
+        let Some(own) = self.ephemerals.get(&session) else { return (Vec::new(), 0) };
+        let mut all: Vec<(u32, u32)> = own.added.iter().map(|(&id, &at)| (at, id)).collect();
+        all.sort_unstable();
+        (all.into_iter().map(|(_, id)| id).collect(), own.most)
     }
 
-    /// Sessions that own something, and how much.
+    /// Sessions that own or owned something, and how much.
     pub fn sessions(&self) -> impl Iterator<Item = (i64, usize)> + '_ {
-        self.ephemerals.iter().map(|(&session, set)| (session, set.len()))
+        self.ephemerals.iter().map(|(&session, own)| (session, own.added.len()))
     }
 }

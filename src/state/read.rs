@@ -10,7 +10,7 @@ use crate::proto::jute::Write;
 use crate::proto::multi::{self, Op};
 use crate::proto::opcode::OpCode;
 use crate::proto::records::SetWatches2;
-use crate::types::{Acl, Code, ConnId, Id, Perms, SessionId};
+use crate::types::{Acl, Code, ConnId, Id, Perms, SessionId, java};
 
 use super::acl::AclId;
 use super::watch::{EventKind, WatchKind, WatchTable};
@@ -126,7 +126,7 @@ fn names(node: &NodeRef, out: &mut BytesMut) {
 }
 
 /// getEphemerals (103): the session's paths that start with `prefix`, as plain strings; null, blank
-/// and "/" mean all.
+/// and "/" mean all. In the order of Apache's copy of its hash set.
 pub fn get_ephemerals(
     s: &StateMachine,
     session: SessionId,
@@ -137,8 +137,11 @@ pub fn get_ephemerals(
     let at = out.len();
     out.i32(0);
     let mut count = 0_u32;
-    for path in s.ephemerals_of(session).filter(|path| path.starts_with(prefix)) {
-        out.str(&path);
+    let mut paths = s.ephemerals_of(session);
+    let buckets = java::cloned_buckets(paths.len());
+    java::set_order(&mut paths, buckets);
+    for path in paths.iter().filter(|path| path.starts_with(prefix)) {
+        out.str(path);
         count += 1;
     }
     out[at..at + 4].copy_from_slice(&count.to_be_bytes());

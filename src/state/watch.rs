@@ -116,6 +116,9 @@ pub struct WatchSummary {
     pub watches: usize,
 }
 
+/// The flags of watches that Apache keeps in its data table.
+const DATA_TABLE: Flags = DATA | PERSISTENT | RECURSIVE;
+
 /// log2 of the number of shards.
 const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;
@@ -132,7 +135,7 @@ impl Counts {
     /// Notes that a connection's watches of a path went from `old` to `new`.
     fn moved(&self, old: Flags, new: Flags) {
         let tables = [
-            (&self.data, DATA | PERSISTENT | RECURSIVE),
+            (&self.data, DATA_TABLE),
             (&self.child, CHILD | PERSISTENT),
             (&self.recursive, RECURSIVE),
         ];
@@ -202,10 +205,11 @@ impl WatchTable {
         let rehash = |path: &str| self.hash(path);
         let (slot, old, new) = self.paths[at].lock().add((hash, path), conn, kind.flags(), rehash);
         self.counts.moved(old, new);
-        if old == 0 {
+        let data = old & DATA_TABLE == 0 && new & DATA_TABLE != 0;
+        if old == 0 || data {
             let id: PathId = slot << SHARD_BITS | at as u32;
             let is_live = |id: PathId| self.shard_of(id).lock().has(id >> SHARD_BITS, conn);
-            self.conn_shard(conn).lock().add(conn, id, is_live);
+            self.conn_shard(conn).lock().add(conn, id, data, is_live);
         }
     }
 
@@ -219,7 +223,13 @@ impl WatchTable {
         let mut shard = self.paths[self.path_shard(hash)].lock();
         let Some(slot) = shard.find(hash, path) else { return false };
         let (old, new) = shard.clear(hash, slot, conn, which.flags());
+        drop(shard);
         self.counts.moved(old, new);
+        if old & DATA_TABLE != 0 && new & DATA_TABLE == 0 {
+            self.conn_shard(conn).lock().taken_back(conn, |id| {
+                self.shard_of(id).lock().flags(id >> SHARD_BITS, conn) & DATA_TABLE != 0
+            });
+        }
         old != new
     }
 
@@ -310,7 +320,7 @@ impl WatchTable {
     fn each_data_watch(&self, mut each: impl FnMut(&str, ConnId)) {
         for shard in &self.paths {
             shard.lock().each(|path, conn, flags| {
-                if flags & (DATA | PERSISTENT | RECURSIVE) != 0 {
+                if flags & DATA_TABLE != 0 {
                     each(path, conn);
                 }
             });
@@ -321,6 +331,11 @@ impl WatchTable {
     pub fn summary(&self) -> WatchSummary {
         let (mut conns, mut paths) = (std::collections::BTreeSet::new(), 0);
         let (mut watches, mut last) = (0, None);
+        for shard in &self.conns {
+            shard.lock().each_of_data(|conn| {
+                conns.insert(conn);
+            });
+        }
         self.each_data_watch(|path, conn| {
             conns.insert(conn);
             watches += 1;
@@ -341,9 +356,13 @@ impl WatchTable {
         all.into_iter().collect()
     }
 
-    /// What `wchc` prints: connections and what they watch in the data table, in order.
+    /// What `wchc` prints: connections and what they watch in the data table, in order. As in
+    /// Apache, one whose watches all fired has an empty list.
     pub fn by_connection(&self) -> Vec<(ConnId, Vec<String>)> {
         let mut all = std::collections::BTreeMap::<ConnId, Vec<String>>::new();
+        for shard in &self.conns {
+            shard.lock().each_of_data(|conn| drop(all.insert(conn, Vec::new())));
+        }
         self.each_data_watch(|path, conn| all.entry(conn).or_default().push(path.to_owned()));
         all.values_mut().for_each(|paths| paths.sort_unstable());
         all.into_iter().collect()

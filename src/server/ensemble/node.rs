@@ -176,11 +176,8 @@ impl Running {
                     member.handle_request(now, state, request, out);
                 });
             }
-            Event::Closed { conn, session } => {
-                if let Some((_, line)) = self.node.shared.lines.remove(&conn) {
-                    touch(&mut self.node.member, &line, self.reported);
-                }
-                self.node.shared.watches.remove_conn(conn);
+            Event::Closed { conn, line, session } => {
+                touch(&mut self.node.member, &line, self.reported);
                 self.node.member.handle_disconnect(session, conn);
             }
             Event::Look(look) => {

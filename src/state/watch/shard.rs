@@ -152,6 +152,9 @@ pub(super) struct ConnShard {
 struct Conn {
     conn: ConnId,
     one: PathId,
+    /// It has watched in the data table, and those watches were not all taken back: they are there,
+    /// or they fired. Apache goes on to count such a connection (`WatchManager.watch2Paths`).
+    data: bool,
     more: Option<Box<More>>,
 }
 
@@ -170,12 +173,19 @@ fn hash(conn: ConnId) -> u64 {
 
 impl ConnShard {
     /// Notes that a connection watches a path. `is_live` says whether it still does.
-    pub fn add(&mut self, conn: ConnId, path: PathId, is_live: impl Fn(PathId) -> bool) {
+    pub fn add(
+        &mut self,
+        conn: ConnId,
+        path: PathId,
+        data: bool,
+        is_live: impl Fn(PathId) -> bool,
+    ) {
         let Some(entry) = self.conns.find_mut(hash(conn), |c| c.conn == conn) else {
-            let new = Conn { conn, one: path, more: None };
+            let new = Conn { conn, one: path, data, more: None };
             self.conns.insert_unique(hash(conn), new, |c| hash(c.conn));
             return;
         };
+        entry.data |= data;
         if entry.one == path {
             return;
         }
@@ -192,6 +202,20 @@ impl ConnShard {
             more.limit = LIMIT_MIN.max(more.paths.len() * 2);
             more.paths.shrink_to(more.limit / 2 + 8);
         }
+    }
+
+    /// A watch of the data table was taken back; when `is_live` says of no path that there is
+    /// another, the connection counts no more.
+    pub fn taken_back(&mut self, conn: ConnId, is_live: impl Fn(PathId) -> bool) {
+        if let Some(entry) = self.conns.find_mut(hash(conn), |c| c.conn == conn) {
+            let more = entry.more.as_ref().map_or(&[][..], |more| &more.paths);
+            entry.data = is_live(entry.one) || more.iter().any(|path| is_live(*path));
+        }
+    }
+
+    /// Connections that Apache's data table counts.
+    pub fn each_of_data(&self, each: impl FnMut(ConnId)) {
+        self.conns.iter().filter(|c| c.data).map(|c| c.conn).for_each(each);
     }
 
     /// Takes a connection's paths out.
