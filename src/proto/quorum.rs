@@ -150,10 +150,23 @@ impl QuorumPacket {
         max: usize,
     ) -> Result<Option<QuorumPacket>, DecodeError> {
         let Some(length) = packet_len(input, max)? else { return Ok(None) };
+        if length == BARE_LEN
+            && let Some(kind) = PacketKind::from_code((&input[..4]).get_i32())
+        {
+            // Most packets are acknowledgements and commits: nothing worth sharing the input for.
+            let (zxid, data) = (Zxid((&input[4..12]).get_i64()), (&input[12..16]).get_i32());
+            let auth = (&input[16..20]).get_i32();
+            input.advance(BARE_LEN);
+            let data = (data == 0).then(Bytes::new);
+            return Ok(Some(QuorumPacket { kind, zxid, data, auth: (auth == 0).then(Vec::new) }));
+        }
         let packet = input.split_to(length).freeze();
         QuorumPacket::from_bytes(packet).map(Some)
     }
 }
+
+/// Length of a packet with neither payload nor identities.
+const BARE_LEN: usize = 20;
 
 /// The length of the packet that `input` begins with, or None if that can't be told yet.
 fn packet_len(input: &[u8], max: usize) -> Result<Option<usize>, DecodeError> {

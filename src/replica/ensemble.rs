@@ -16,6 +16,7 @@
 //! Nobody is served before Zab says so, and everybody is sent away when it takes that back: clients
 //! move to another member with their sessions.
 
+mod apply;
 pub mod forwarded;
 mod local;
 mod readonly;
@@ -39,8 +40,7 @@ use crate::proto::quorum::{
 };
 use crate::proto::records::ConnectResponse;
 use crate::proto::txn::TxnEntry;
-use crate::state::watch::WatchTable;
-use crate::state::{Change, EventKind, StateMachine, TxnResult};
+use crate::state::{Change, StateMachine};
 use crate::types::{Code, ConnId, Id, Instant, LinkId, Map, Now, ServerId, SessionId, Zxid, map};
 use crate::zab::{self, DiskState, EncodedTxn, Peer, ProposeError, RoleChange, StartError};
 
@@ -631,76 +631,6 @@ impl Member {
         self.begin_read_only(now);
     }
 
-    // F. The state.
-
-    /// Whether there is something for [`Member::apply`].
-    pub fn has_deliveries(&self) -> bool {
-        !self.deliveries.is_empty()
-    }
-
-    /// Applies what was delivered, at most `max`; true when there is more.
-    pub fn apply(
-        &mut self,
-        state: &mut StateMachine,
-        watches: &WatchTable,
-        out: &mut dyn Deliver,
-        max: usize,
-    ) -> bool {
-        for _ in 0..max {
-            match self.deliveries.pop_front() {
-                None => break,
-                Some(Delivery::Txn { entry, ticket }) => {
-                    self.apply_one(state, watches, out, &entry, ticket);
-                }
-                Some(Delivery::Synced(ticket)) => self.answer_sync(state, ticket, out),
-            }
-        }
-        self.prep.forget(state.last_zxid());
-        self.has_deliveries()
-    }
-
-    fn apply_one(
-        &mut self,
-        state: &mut StateMachine,
-        watches: &WatchTable,
-        out: &mut dyn Deliver,
-        entry: &TxnEntry,
-        ticket: Option<Ticket>,
-    ) {
-        self.changes.clear();
-        let result = state.apply(entry, &mut self.changes);
-        for change in &self.changes {
-            watches.fire(change, &mut |conn, kind| out.event(conn, kind, change));
-        }
-        let session = entry.header.session;
-        match ticket {
-            None | Some(Ticket::Upgrade) => {}
-            Some(Ticket::Request { conn, .. }) if moved(&result) => {
-                // Never answered: the client is at another server (SESSIONMOVED).
-                out.close(conn, "the session has moved to another server");
-            }
-            Some(Ticket::Request { conn, xid, opcode, .. }) => {
-                self.scratch.clear();
-                reply::write_result(&mut self.scratch, opcode, xid, &result);
-                out.frame(conn, &self.scratch, 1);
-            }
-            Some(ticket @ Ticket::Connect { conn, .. }) => {
-                self.answer_connect(session, ticket, true, out);
-                out.session_made(conn, entry.header.zxid);
-            }
-        }
-        if OpCode(entry.header.kind) == OpCode::CLOSE_SESSION {
-            for change in self.changes.iter().filter(|c| c.kind == EventKind::Deleted) {
-                out.ephemeral_deleted(session, change.path());
-            }
-            self.sessions.remove(session);
-            self.owners.remove(&session);
-            if let Some(conn) = self.conns.remove(&session) {
-                out.close(conn, "the session is closed");
-            }
-        }
-    }
-
     fn answer_sync(&mut self, state: &StateMachine, ticket: Ticket, out: &mut dyn Deliver) {
         if let Ticket::Request { conn, xid, body, .. } = ticket {
             self.scratch.clear();
@@ -768,12 +698,6 @@ struct Asked {
 
 fn caller(session: SessionId, cxid: i32, ids: Arc<[Id]>, check: Code) -> Caller {
     Caller { session, cxid, ids, session_check: check, global_session_check: check }
-}
-
-/// Whether a result says that the session belongs to another server now.
-fn moved(result: &TxnResult) -> bool {
-    result.code == Code::SESSION_MOVED
-        || result.multi.iter().any(|part| part.code == Code::SESSION_MOVED)
 }
 
 #[cfg(test)]

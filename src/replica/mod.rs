@@ -358,7 +358,8 @@ impl Replica {
         self.outstanding.front().is_some_and(|o| o.entry.header.zxid <= self.committed)
     }
 
-    /// Applies committed transactions, at most `max`; true when there are more.
+    /// Applies committed transactions, at most `max` (a deletion by closeSession counts as one);
+    /// true when there are more.
     pub fn apply(
         &mut self,
         state: &mut StateMachine,
@@ -366,51 +367,58 @@ impl Replica {
         out: &mut dyn Deliver,
         max: usize,
     ) -> bool {
-        for _ in 0..max {
-            if !self.has_committed() {
-                break;
-            }
-            // `has_committed` has just looked at the front.
-            let Some(Outstanding { entry, origin }) = self.outstanding.pop_front() else { break };
-            self.apply_one(state, watches, out, &entry, origin);
+        let mut left = max;
+        while left > 0 && self.has_committed() {
+            let told = self.apply_one(state, watches, out, left);
+            left -= told.clamp(1, left);
         }
-        self.prep.forget(state.last_zxid());
+        if !state.is_within_txn() {
+            self.prep.forget(state.last_zxid());
+        }
         self.has_committed()
     }
 
+    /// Applies the oldest transaction, or of a closeSession at most `max` deletions. Returns how
+    /// many nodes were changed.
     fn apply_one(
         &mut self,
         state: &mut StateMachine,
         watches: &WatchTable,
         out: &mut dyn Deliver,
-        entry: &TxnEntry,
-        origin: Origin,
-    ) {
+        max: usize,
+    ) -> usize {
+        let Some(Outstanding { entry, .. }) = self.outstanding.front() else { return 0 };
         self.changes.clear();
-        let result = state.apply(entry, &mut self.changes);
+        let result = state.apply_some(entry, max, &mut self.changes);
         for change in &self.changes {
             watches.fire(change, &mut |conn, kind| out.event(conn, kind, change));
         }
+        // A created or deleted node is a change of its parent as well.
+        let told = self.changes.len() / 2;
+        let session = entry.header.session;
+        let closes = OpCode(entry.header.kind) == OpCode::CLOSE_SESSION;
+        if closes {
+            for change in self.changes.iter().filter(|c| c.kind == EventKind::Deleted) {
+                out.ephemeral_deleted(session, change.path());
+            }
+        }
+        let Some(result) = result else { return told };
+        let origin = self.outstanding.pop_front().map(|done| done.origin);
         match origin {
-            Origin::Server => {}
-            Origin::Client { conn, xid, opcode } => {
+            None | Some(Origin::Server) => {}
+            Some(Origin::Client { conn, xid, opcode }) => {
                 self.scratch.clear();
                 reply::write_result(&mut self.scratch, opcode, xid, &result);
                 out.frame(conn, &self.scratch, 1);
             }
-            Origin::Connect { conn, timeout_ms, has_read_only } => {
-                self.welcome(conn, entry.header.session, timeout_ms, has_read_only, out);
-                out.session_made(conn, entry.header.zxid);
+            Some(Origin::Connect { conn, timeout_ms, has_read_only }) => {
+                self.welcome(conn, session, timeout_ms, has_read_only, out);
+                out.session_made(conn, result.zxid);
             }
         }
-        if OpCode(entry.header.kind) == OpCode::CLOSE_SESSION {
-            let session = entry.header.session;
-            for change in self.changes.iter().filter(|c| c.kind == EventKind::Deleted) {
-                out.ephemeral_deleted(session, change.path());
-            }
-            if let Some(conn) = self.sessions.remove(session) {
-                out.close(conn, "the session is closed");
-            }
+        if closes && let Some(conn) = self.sessions.remove(session) {
+            out.close(conn, "the session is closed");
         }
+        told
     }
 }

@@ -4,7 +4,7 @@
 //! Every write takes a zxid before it is judged, so a refused one is a transaction too: an error.
 //! The order of the checks is Apache's, because it decides which error a client sees.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -166,11 +166,24 @@ impl Prep {
         }
         java::set_order(&mut paths, buckets);
         let owner = caller.session.0;
+        // Ephemerals have no children, so no path here is the parent of another.
         paths.retain(|path| {
-            self.find(&work, path).is_some_and(|node| node.stat.ephemeral_owner == owner)
+            let node = self.find(&work, path).filter(|node| node.stat.ephemeral_owner == owner);
+            let Some(node) = node else { return false };
+            self.digest = self.digest.wrapping_sub(i64::from(node.digest));
+            self.overlay.put(zxid, path, None);
+            true
         });
+        let mut parents = BTreeMap::<&str, i64>::new();
         for path in &paths {
-            self.remove(&work, path);
+            *parents.entry(path::parent(path).unwrap_or("/")).or_default() += 1;
+        }
+        for (parent_path, count) in parents {
+            if let Some(mut parent) = self.find(&work, parent_path) {
+                parent.stat.pzxid = zxid.0;
+                parent.children -= count;
+                self.change(&work, parent_path, parent);
+            }
         }
         let paths = self.options.close_session_txn.then_some(paths);
         self.entry(caller, zxid, time, OpCode::CLOSE_SESSION.0, Txn::CloseSession { paths })

@@ -225,8 +225,17 @@ impl<'a> Outlets<'a> {
         if let Some(waker) = state.waker.take() {
             self.wakers.push(waker);
         }
+        drop(state);
+        if self.wakers.len() >= WAKE_AT {
+            // What is in an outbox may be written at once; only reads wait for the state.
+            self.wakers.drain(..).for_each(Waker::wake);
+        }
     }
 }
+
+/// Tasks that wait for the end of the turn to be woken. With ten thousand to be told of one change,
+/// the first are told while the last are still looked up.
+const WAKE_AT: usize = 256;
 
 impl LineState {
     /// Writes down what the oldest request that is out came to.

@@ -230,6 +230,10 @@ impl Node {
             RwLockWriteGuard::unlock_fair(state);
             count(&shared.metrics, &told);
             shared.metrics.add(Counter::DigestMismatchesCount, wrong);
+            if self.replica.has_committed() {
+                // A long way to go: nobody waits for the end of it.
+                wakers.drain(..).for_each(Waker::wake);
+            }
         }
         if self.snapshot_due {
             self.snapshot_due = false;

@@ -6,8 +6,8 @@
 //! passes on.
 //!
 //! - **One reader and one writer task per link.** The writer sends all that has gathered with one
-//!   socket write. Packets arrive one by one at the node thread, with a permit that bounds what a
-//!   link may have in flight; a peer that sends faster than we work is slowed by TCP.
+//!   socket write. What came with one read arrives at the node thread at once, with a permit that
+//!   bounds what a link may have in flight; a peer that sends faster than we work is slowed by TCP.
 //! - **A snapshot is streamed both ways.** The sender asks a [`SnapshotSource`] for the next piece
 //!   while the state goes on serving; the receiver feeds an [`ImageSink`] piece by piece. Neither
 //!   ever holds the whole.
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -33,6 +34,7 @@ pub use crate::host::transfer::{Piece, SnapshotSource};
 
 use super::net::{self, HostPort, Tasks};
 use crate::proto::image::ImageSink;
+use crate::proto::jute::Write;
 use crate::proto::quorum::QuorumPacket;
 use crate::types::{LinkId, Map, map};
 
@@ -44,6 +46,8 @@ const IN_FLIGHT_MAX: usize = 16 << 20;
 /// Bytes that wait to be written to one link. A learner this far behind is better served by a new
 /// synchronisation.
 const BEHIND_MAX: usize = 512 << 20;
+/// Bytes for one socket write, unless a single packet is longer.
+const WRITE_BATCH: usize = 256 << 10;
 /// Accepted links whose first packet has not arrived; beyond, the oldest is closed.
 const UNKNOWN_MAX: usize = 128;
 /// Between attempts to bind the learner port.
@@ -83,13 +87,13 @@ pub enum Event<S> {
         /// By us.
         dialled: bool,
     },
-    /// A packet, in order.
-    Packet {
+    /// Packets, in order.
+    Packets {
         /// From here.
         link: LinkId,
-        /// Decoded, not judged.
-        packet: QuorumPacket,
-        /// To be dropped when the packet has been handled.
+        /// Decoded, not judged; at least one.
+        packets: Vec<QuorumPacket>,
+        /// To be dropped when the packets have been handled.
         room: Room,
     },
     /// Some of a snapshot has moved, in either direction.
@@ -123,7 +127,8 @@ pub enum Event<S> {
 
 /// Something to write.
 enum Outgoing {
-    Packet(QuorumPacket),
+    /// Encoded, any number.
+    Packets(BytesMut),
     Snapshot(Box<dyn SnapshotSource>),
 }
 
@@ -219,12 +224,29 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
 
     /// Queues a packet; ignored when the link is gone. Never blocks.
     pub fn send(&self, link: LinkId, packet: QuorumPacket) {
-        let length = packet.encoded_len() as u64;
-        let Some(state) = self.shared.links.lock().get(&link).cloned() else { return };
+        let mut bytes = BytesMut::new();
+        bytes.put(&packet);
+        self.send_encoded(link, &mut bytes);
+    }
+
+    /// Queues encoded packets, leaving the buffer empty: one wake-up for all of them.
+    pub fn send_encoded(&self, link: LinkId, packets: &mut BytesMut) {
+        let length = packets.len() as u64;
+        let Some(state) = self.shared.links.lock().get(&link).cloned() else {
+            return packets.clear();
+        };
         if state.behind.fetch_add(length, Ordering::Relaxed) + length > BEHIND_MAX as u64 {
             return self.shared.down(link, format!("more than {BEHIND_MAX} bytes behind"));
         }
-        state.outgoing.lock().push_back(Outgoing::Packet(packet));
+        let mut outgoing = state.outgoing.lock();
+        match outgoing.back_mut() {
+            Some(Outgoing::Packets(last)) if last.len() < WRITE_BATCH => {
+                last.extend_from_slice(packets);
+                packets.clear();
+            }
+            _ => outgoing.push_back(Outgoing::Packets(std::mem::take(packets))),
+        }
+        drop(outgoing);
         state.wake.notify_one();
     }
 

@@ -90,6 +90,54 @@ impl StateMachine {
         result
     }
 
+    /// Applies a transaction as [`StateMachine::apply`] does, but of a closeSession no more than
+    /// `max` deletions: None says that there is more to be done, so call again with the same entry.
+    ///
+    /// In between readers see some of the session's nodes gone and some not, as they do in Apache,
+    /// which holds no lock for a whole transaction either; they see it under the transaction's
+    /// zxid, so that whoever has seen a part of it is never served by a server without it. No
+    /// snapshot can begin, and the digest is compared at the end.
+    pub fn apply_some(
+        &mut self,
+        entry: &TxnEntry,
+        max: usize,
+        changes: &mut Vec<Change>,
+    ) -> Option<TxnResult> {
+        if let Txn::CloseSession { paths } = &entry.txn
+            && !self.close_some(&entry.header, paths.as_deref().unwrap_or_default(), max, changes)
+        {
+            self.last_zxid = self.last_zxid.max(entry.header.zxid);
+            return None;
+        }
+        Some(self.apply(entry, changes))
+    }
+
+    /// Whether [`StateMachine::apply_some`] is in the middle of a transaction.
+    pub fn is_within_txn(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Deletes up to `max` nodes of a session that ends; true when [`StateMachine::apply`] may do
+    /// the rest.
+    fn close_some(
+        &mut self,
+        header: &TxnHeader,
+        paths: &[String],
+        max: usize,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let done = self.closing.unwrap_or(0);
+        let listed = paths.get(done..).unwrap_or_default();
+        if listed.len() <= max {
+            return true;
+        }
+        for path in &listed[..max] {
+            self.delete(header.zxid.0, path, changes);
+        }
+        self.closing = Some(done + max);
+        false
+    }
+
     /// A multi in which any part is an error was refused: nothing is done, and every part is
     /// answered as an error, those before the failed one with OK.
     fn apply_multi(
@@ -169,7 +217,9 @@ impl StateMachine {
                 Outcome::default()
             }
             Txn::CloseSession { paths } => {
-                self.close_session(by.session, by.zxid, paths.as_deref(), changes);
+                let done = self.closing.take().unwrap_or(0);
+                let paths = paths.as_deref().and_then(|paths| paths.get(done..));
+                self.close_session(by.session, by.zxid, paths, changes);
                 self.sessions.remove(by.session);
                 Outcome::default()
             }

@@ -80,6 +80,8 @@ pub struct StateMachine {
     digest_mismatches: u64,
     /// Zxid and digest that a fuzzy snapshot promises further on.
     digest_ahead: Option<(Zxid, i64)>,
+    /// In the middle of a closeSession: how many of its listed nodes are dealt with.
+    closing: Option<usize>,
 }
 
 impl StateMachine {
@@ -105,6 +107,7 @@ impl StateMachine {
             digest_log: DigestLog::default(),
             digest_mismatches: 0,
             digest_ahead: None,
+            closing: None,
         }
     }
 

@@ -207,10 +207,11 @@ impl SnapshotCursor {
 }
 
 impl StateMachine {
-    /// Starts a snapshot of the state as it is now; None when one is under way. Then call
+    /// Starts a snapshot of the state as it is now; None when one is under way, or a transaction
+    /// ([`StateMachine::apply_some`]). Then call
     /// [`StateMachine::snapshot_next`] until it says so, then [`StateMachine::end_snapshot`].
     pub fn begin_snapshot(&mut self) -> Option<SnapshotCursor> {
-        if self.tree.capture.is_some() {
+        if self.tree.capture.is_some() || self.is_within_txn() {
             return None;
         }
         self.tree.begin_capture();

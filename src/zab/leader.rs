@@ -639,7 +639,8 @@ impl Leader {
             let zxid = first.zxid;
             self.proposals.pop_front();
             self.committed = zxid;
-            let bytes = core.history.find(zxid).map(|t| t.bytes.clone());
+            let observed = self.links.values().any(|l| l.observer);
+            let bytes = core.history.find(zxid).filter(|_| observed).map(|t| t.bytes.clone());
             for (link, l) in &self.links {
                 if !l.stage.forwards() {
                     continue;

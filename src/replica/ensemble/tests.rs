@@ -7,6 +7,7 @@ use crate::replica::password::Passwords;
 use crate::replica::prep::PrepOptions;
 use crate::replica::reaper::ReaperOptions;
 use crate::state::EventKind;
+use crate::state::watch::WatchTable;
 use crate::types::{OwnerRules, WallTime, open_acl};
 use crate::zab::{Action, DiskOp, LinkEvent, Membership, Persisted};
 

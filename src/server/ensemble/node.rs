@@ -390,10 +390,15 @@ impl Running {
             // Readers that wait get their turn before the next batch.
             RwLockWriteGuard::unlock_fair(state);
             count(&shared.metrics, &told);
+            if self.node.member.has_deliveries() {
+                // A long way to go: nobody waits for the end of it.
+                self.wakers.drain(..).for_each(Waker::wake);
+            }
         }
     }
 
     fn finish_turn(&mut self) {
+        self.node.shell.flush();
         self.flush();
         let load = &self.node.shared.rules.load;
         load.outstanding.store(self.node.member.outstanding(), Ordering::Relaxed);

@@ -5,15 +5,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
+
 use super::disk::{self, DiskThread, Job, Report};
 use super::setup::Setup;
 use crate::proto::election::Notification;
+use crate::proto::jute::Write;
+use crate::proto::quorum::QuorumPacket;
 use crate::server::election_link::{BindError, ElectionLinks, Inbox};
 use crate::server::net::HostPort;
 use crate::server::quorum_link::{self, QuorumLinks, Room, SnapshotSource};
 use crate::state::{StateLoader, StateMachine};
 use crate::storage::TxnLog;
-use crate::types::{Instant, LinkId, Map, ServerId};
+use crate::types::{Instant, LinkId, Map, ServerId, map};
 use crate::zab::{Action, ImageId, LinkEvent, Peer};
 
 /// What reaches the node thread of a member from other servers and from its disk.
@@ -57,7 +61,14 @@ pub struct Shell {
     deliver: Deliver,
     next_image: u64,
     unreachable: BTreeSet<ServerId>,
+    /// What this turn sends, encoded, by link.
+    outgoing: Map<LinkId, BytesMut>,
+    /// What this turn asks of the disk.
+    jobs: Vec<Job>,
 }
+
+/// Bytes that wait for the end of the turn, per link.
+const OUTGOING_MAX: usize = 128 << 10;
 
 impl Shell {
     /// Opens the election port and starts the log thread. `deliver` takes events from any thread
@@ -101,7 +112,30 @@ impl Shell {
             deliver,
             next_image: 1,
             unreachable: BTreeSet::new(),
+            outgoing: map(),
+            jobs: Vec::new(),
         })
+    }
+
+    /// The end of a turn: sends what it had for others, then hands the disk its work. Until here
+    /// both only gather, so that a turn costs one wake-up for each link and one for the log thread.
+    pub fn flush(&mut self) {
+        for (link, packets) in &mut self.outgoing {
+            if !packets.is_empty() {
+                self.links.send_encoded(*link, packets);
+            }
+        }
+        for job in self.jobs.drain(..) {
+            self.disk.submit(job);
+        }
+    }
+
+    fn send(&mut self, link: LinkId, packet: &QuorumPacket) {
+        let packets = self.outgoing.entry(link).or_default();
+        packets.put(packet);
+        if packets.len() >= OUTGOING_MAX {
+            self.links.send_encoded(link, packets);
+        }
     }
 
     /// Hands an event to Zab, as far as it concerns Zab. The room of a packet is given back when the
@@ -151,18 +185,21 @@ impl Shell {
                 tracing::debug!(link = link.0, %address, dialled, "link up");
                 peer.handle_link(now, link, LinkEvent::Up);
             }
-            Link::Packet { link, packet, room } => {
-                peer.handle_link(now, link, LinkEvent::Packet(packet));
+            Link::Packets { link, packets, room } => {
+                for packet in packets {
+                    peer.handle_link(now, link, LinkEvent::Packet(packet));
+                }
                 drop::<Room>(room);
             }
             Link::Progress { link } => peer.handle_link(now, link, LinkEvent::Progress),
             Link::Snapshot { link, sink } => {
                 let image = ImageId(self.next_image);
                 self.next_image += 1;
-                self.disk.submit(Job::Image(image, Box::new(sink)));
+                self.jobs.push(Job::Image(image, Box::new(sink)));
                 peer.handle_link(now, link, LinkEvent::Image(image));
             }
             Link::Down { link, reason } => {
+                self.outgoing.remove(&link);
                 tracing::debug!(link = link.0, reason, "link down");
                 peer.handle_link(now, link, LinkEvent::Down);
             }
@@ -184,13 +221,14 @@ impl Shell {
             }
             Action::Listen => self.links.listen(),
             Action::StopListening => self.links.stop_listening(),
-            Action::Send { link, packet } => self.links.send(link, packet),
+            Action::Send { link, packet } => self.send(link, &packet),
             Action::CloseLink { link, why } => {
                 tracing::info!(link = link.0, %why, "link closed");
+                self.outgoing.remove(&link);
                 self.links.close(link);
             }
-            Action::Disk { op, what } => self.disk.submit(Job::Op(op, what)),
-            Action::LoadState { through } => self.disk.submit(Job::Load(through)),
+            Action::Disk { op, what } => self.jobs.push(Job::Op(op, what)),
+            Action::LoadState { through } => self.jobs.push(Job::Load(through)),
             Action::ReadLog { read, after, through } => {
                 let deliver = Arc::clone(&self.deliver);
                 let report = move |report| deliver(Event::Disk(report));
@@ -202,7 +240,10 @@ impl Shell {
     }
 
     /// Queues the stream of a snapshot behind its SNAP packet.
-    pub fn send_snapshot(&self, link: LinkId, source: Box<dyn SnapshotSource>) {
+    pub fn send_snapshot(&mut self, link: LinkId, source: Box<dyn SnapshotSource>) {
+        if let Some(packets) = self.outgoing.get_mut(&link) {
+            self.links.send_encoded(link, packets);
+        }
         self.links.send_snapshot(link, source);
     }
 
@@ -216,6 +257,7 @@ impl Shell {
 
     /// Closes the ports and finishes what the disk was asked for.
     pub async fn shut_down(&mut self) {
+        self.flush();
         self.links.shut_down().await;
         self.election.shut_down().await;
         self.disk.stop();

@@ -10,15 +10,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::{Event, IN_FLIGHT_MAX, LinkState, Outgoing, Piece, Room, Shared, SnapshotSource};
+use super::{
+    Event, IN_FLIGHT_MAX, LinkState, Outgoing, Piece, Room, Shared, SnapshotSource, WRITE_BATCH,
+};
 use crate::proto::image::ImageSink;
-use crate::proto::jute::Write;
 use crate::proto::quorum::{PacketKind, QuorumPacket};
 use crate::server::net;
 use crate::storage::image_stream::{self, Framing, ImageDecoder};
 
-/// Bytes for one socket write, unless a single packet is longer.
-const WRITE_BATCH: usize = 256 << 10;
+/// Bytes of packets handed to the node thread at once, unless a single packet is longer.
+const READ_BATCH: usize = 256 << 10;
 /// Free space that a read is offered.
 const READ_CHUNK: usize = 64 << 10;
 /// Bytes of a snapshot between two reports of progress.
@@ -78,16 +79,20 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             };
             self.unknown.lock().retain(|unknown| *unknown != link.id);
             (self.deliver)(Event::Up { link: link.id, address, dialled });
-            self.pass_on(link, packet).await;
+            self.pass_on(link, vec![packet]).await;
         }
         loop {
-            let packet = match self.next_packet(&mut read, &mut input).await {
+            let first = match self.next_packet(&mut read, &mut input).await {
                 Ok(packet) => packet,
                 Err(error) => return error,
             };
-            let snapshot_follows = dialled && packet.kind == PacketKind::Snap;
-            self.pass_on(link, packet).await;
-            if snapshot_follows {
+            let mut packets = vec![first];
+            let end = self.gather(dialled, &mut input, &mut packets);
+            self.pass_on(link, packets).await;
+            if let Err(error) = end {
+                return error;
+            }
+            if end.is_ok_and(|snapshot_follows| snapshot_follows) {
                 match self.read_snapshot(link, &mut read, &mut input).await {
                     Ok(sink) => (self.deliver)(Event::Snapshot { link: link.id, sink }),
                     Err(error) => return error,
@@ -110,12 +115,39 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         }
     }
 
-    /// Hands a packet to the node thread, once there is room for it.
-    async fn pass_on(&self, link: &LinkState, packet: QuorumPacket) {
-        let bytes = packet.encoded_len().min(IN_FLIGHT_MAX) as u32;
+    /// Adds the whole packets of `input` to the first, as many as may go together; true when a
+    /// snapshot follows the last.
+    fn gather(
+        &self,
+        dialled: bool,
+        input: &mut BytesMut,
+        packets: &mut Vec<QuorumPacket>,
+    ) -> io::Result<bool> {
+        let mut bytes = 0;
+        while let Some(last) = packets.last() {
+            if dialled && last.kind == PacketKind::Snap {
+                return Ok(true);
+            }
+            bytes += last.encoded_len();
+            if bytes >= READ_BATCH {
+                break;
+            }
+            let max = self.options.record_max;
+            match QuorumPacket::split_from(input, max).map_err(io::Error::other)? {
+                Some(packet) => packets.push(packet),
+                None => break,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Hands packets to the node thread, once there is room for them.
+    async fn pass_on(&self, link: &LinkState, packets: Vec<QuorumPacket>) {
+        let bytes: usize = packets.iter().map(QuorumPacket::encoded_len).sum();
+        let bytes = bytes.min(IN_FLIGHT_MAX) as u32;
         // The semaphore is never closed.
         let room = Arc::clone(&link.room).acquire_many_owned(bytes).await.ok();
-        (self.deliver)(Event::Packet { link: link.id, packet, room: Room { _permit: room } });
+        (self.deliver)(Event::Packets { link: link.id, packets, room: Room { _permit: room } });
     }
 
     async fn read_snapshot(
@@ -141,23 +173,22 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
 
     /// Writes what gathers, until the socket fails.
     async fn write(&self, link: &LinkState, mut write: OwnedWriteHalf) -> io::Error {
-        let mut out = BytesMut::with_capacity(16 << 10);
         loop {
-            let snapshot = gather(link, &mut out);
-            if out.is_empty() && snapshot.is_none() {
-                link.wake.notified().await;
-                continue;
-            }
-            if let Err(error) = write.write_all(&out).await {
-                return error;
-            }
-            out.clear();
-            if out.capacity() > 2 * WRITE_BATCH {
-                out = BytesMut::with_capacity(16 << 10);
-            }
-            if let Some(source) = snapshot
-                && let Err(error) = self.write_snapshot(link, &mut write, source).await
-            {
+            let next = link.outgoing.lock().pop_front();
+            let written = match next {
+                None => {
+                    link.wake.notified().await;
+                    Ok(())
+                }
+                Some(Outgoing::Packets(packets)) => {
+                    link.behind.fetch_sub(packets.len() as u64, Ordering::Relaxed);
+                    write.write_all(&packets).await
+                }
+                Some(Outgoing::Snapshot(source)) => {
+                    self.write_snapshot(link, &mut write, source).await
+                }
+            };
+            if let Err(error) = written {
                 return error;
             }
         }
@@ -203,19 +234,4 @@ async fn read_some(read: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Result
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         n => Ok(n),
     }
-}
-
-/// Encodes waiting packets up to the batch's size, or up to a snapshot.
-fn gather(link: &LinkState, out: &mut BytesMut) -> Option<Box<dyn SnapshotSource>> {
-    let mut outgoing = link.outgoing.lock();
-    while out.len() < WRITE_BATCH {
-        match outgoing.pop_front()? {
-            Outgoing::Packet(packet) => {
-                link.behind.fetch_sub(packet.encoded_len() as u64, Ordering::Relaxed);
-                out.put(&packet);
-            }
-            Outgoing::Snapshot(source) => return Some(source),
-        }
-    }
-    None
 }

@@ -39,6 +39,8 @@ impl ImageSink for Sink {
 struct Node {
     links: QuorumLinks<Sink>,
     events: mpsc::UnboundedReceiver<Event<Sink>>,
+    /// Arrived together with one that was asked for.
+    arrived: std::collections::VecDeque<QuorumPacket>,
     port: u16,
 }
 
@@ -63,7 +65,7 @@ impl Node {
         let links = QuorumLinks::new(Handle::current(), options, Sink::default, move |event| {
             deliver.send(event).unwrap_or_default();
         });
-        Node { links, events, port }
+        Node { links, events, arrived: Default::default(), port }
     }
 
     async fn listening() -> Node {
@@ -95,10 +97,13 @@ impl Node {
     }
 
     async fn packet(&mut self) -> QuorumPacket {
-        match self.event().await {
-            Event::Packet { packet, .. } => packet,
-            other => panic!("{other:?}"),
+        while self.arrived.is_empty() {
+            match self.event().await {
+                Event::Packets { packets, .. } => self.arrived.extend(packets),
+                other => panic!("{other:?}"),
+            }
         }
+        self.arrived.pop_front().expect("just filled")
     }
 
     async fn down(&mut self) -> String {

@@ -142,24 +142,44 @@ impl PathShard {
     }
 }
 
-/// Connections and the paths they watch, with leftovers of watches that fired.
+/// Connections and the paths they watch, with leftovers of watches that fired. Most watch one path,
+/// and cost an entry of the first table alone: twelve bytes.
 #[derive(Debug, Default)]
 pub(super) struct ConnShard {
     conns: HashTable<Conn>,
+    more: HashTable<More>,
 }
 
-#[derive(Debug)]
+/// A connection and the first path it watched. The number is in two halves, so that no entry has
+/// padding.
+#[derive(Clone, Copy, Debug)]
 struct Conn {
-    conn: ConnId,
+    high: u32,
+    low: u32,
     one: PathId,
-    /// It has watched in the data table, and those watches were not all taken back: they are there,
-    /// or they fired. Apache goes on to count such a connection (`WatchManager.watch2Paths`).
-    data: bool,
-    more: Option<Box<More>>,
+}
+
+/// In `high`: it has watched in the data table, and those watches were not all taken back: they are
+/// there, or they fired. Apache goes on to count such a connection (`WatchManager.watch2Paths`).
+const DATA_TABLE: u32 = 1 << 31;
+
+impl Conn {
+    fn new(conn: ConnId, one: PathId) -> Conn {
+        Conn { high: (conn.0 >> 32) as u32 & !DATA_TABLE, low: conn.0 as u32, one }
+    }
+
+    fn conn(self) -> ConnId {
+        ConnId(u64::from(self.high & !DATA_TABLE) << 32 | u64::from(self.low))
+    }
+
+    fn set_data(&mut self, on: bool) {
+        self.high = if on { self.high | DATA_TABLE } else { self.high & !DATA_TABLE };
+    }
 }
 
 #[derive(Debug)]
 struct More {
+    conn: ConnId,
     paths: Vec<PathId>,
     /// At this length leftovers are looked for.
     limit: usize,
@@ -180,18 +200,21 @@ impl ConnShard {
         data: bool,
         is_live: impl Fn(PathId) -> bool,
     ) {
-        let Some(entry) = self.conns.find_mut(hash(conn), |c| c.conn == conn) else {
-            let new = Conn { conn, one: path, data, more: None };
-            self.conns.insert_unique(hash(conn), new, |c| hash(c.conn));
+        let Some(entry) = self.conns.find_mut(hash(conn), |c| c.conn() == conn) else {
+            let mut new = Conn::new(conn, path);
+            new.set_data(data);
+            self.conns.insert_unique(hash(conn), new, |c| hash(c.conn()));
             return;
         };
-        entry.data |= data;
+        if data {
+            entry.set_data(true);
+        }
         if entry.one == path {
             return;
         }
-        let more = entry
-            .more
-            .get_or_insert_with(|| Box::new(More { paths: Vec::new(), limit: LIMIT_MIN }));
+        let more = self.more.entry(hash(conn), |m| m.conn == conn, |m| hash(m.conn));
+        let mut more = more.or_insert_with(|| More { conn, paths: Vec::new(), limit: LIMIT_MIN });
+        let more = more.get_mut();
         if more.paths.last() != Some(&path) {
             more.paths.push(path);
         }
@@ -207,22 +230,24 @@ impl ConnShard {
     /// A watch of the data table was taken back; when `is_live` says of no path that there is
     /// another, the connection counts no more.
     pub fn taken_back(&mut self, conn: ConnId, is_live: impl Fn(PathId) -> bool) {
-        if let Some(entry) = self.conns.find_mut(hash(conn), |c| c.conn == conn) {
-            let more = entry.more.as_ref().map_or(&[][..], |more| &more.paths);
-            entry.data = is_live(entry.one) || more.iter().any(|path| is_live(*path));
+        if let Some(entry) = self.conns.find_mut(hash(conn), |c| c.conn() == conn) {
+            let more = self.more.find(hash(conn), |m| m.conn == conn);
+            let more = more.map_or(&[][..], |more| &more.paths);
+            entry.set_data(is_live(entry.one) || more.iter().any(|path| is_live(*path)));
         }
     }
 
     /// Connections that Apache's data table counts.
     pub fn each_of_data(&self, each: impl FnMut(ConnId)) {
-        self.conns.iter().filter(|c| c.data).map(|c| c.conn).for_each(each);
+        self.conns.iter().filter(|c| c.high & DATA_TABLE != 0).map(|c| c.conn()).for_each(each);
     }
 
     /// Takes a connection's paths out.
     pub fn take(&mut self, conn: ConnId) -> Option<Vec<PathId>> {
-        let entry = self.conns.find_entry(hash(conn), |c| c.conn == conn).ok()?;
-        let (Conn { one, more, .. }, _) = entry.remove();
-        let mut paths = more.map_or_else(Vec::new, |more| more.paths);
+        let entry = self.conns.find_entry(hash(conn), |c| c.conn() == conn).ok()?;
+        let one = entry.remove().0.one;
+        let more = self.more.find_entry(hash(conn), |m| m.conn == conn).ok();
+        let mut paths = more.map_or_else(Vec::new, |more| more.remove().0.paths);
         paths.push(one);
         Some(paths)
     }

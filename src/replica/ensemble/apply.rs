@@ -1,0 +1,101 @@
+//! What was delivered goes into the state, and what comes of it to the clients of this server.
+
+use super::{Delivery, Member, Ticket};
+use crate::proto::opcode::OpCode;
+use crate::replica::{Deliver, reply};
+use crate::state::watch::WatchTable;
+use crate::state::{EventKind, StateMachine, TxnResult};
+use crate::types::Code;
+
+impl Member {
+    /// Whether there is something for [`Member::apply`].
+    pub fn has_deliveries(&self) -> bool {
+        !self.deliveries.is_empty()
+    }
+
+    /// Applies what was delivered, at most `max` (a deletion by closeSession counts as one); true
+    /// when there is more.
+    pub fn apply(
+        &mut self,
+        state: &mut StateMachine,
+        watches: &WatchTable,
+        out: &mut dyn Deliver,
+        max: usize,
+    ) -> bool {
+        let mut left = max;
+        while left > 0 && self.has_deliveries() {
+            let told = self.apply_one(state, watches, out, left);
+            left -= told.clamp(1, left);
+        }
+        if !state.is_within_txn() {
+            self.prep.forget(state.last_zxid());
+        }
+        self.has_deliveries()
+    }
+
+    /// Applies the oldest delivery, or of a closeSession at most `max` deletions. Returns how many
+    /// nodes were changed.
+    fn apply_one(
+        &mut self,
+        state: &mut StateMachine,
+        watches: &WatchTable,
+        out: &mut dyn Deliver,
+        max: usize,
+    ) -> usize {
+        let Some(Delivery::Txn { entry, .. }) = self.deliveries.front() else {
+            if let Some(Delivery::Synced(ticket)) = self.deliveries.pop_front() {
+                self.answer_sync(state, ticket, out);
+            }
+            return 0;
+        };
+        self.changes.clear();
+        let result = state.apply_some(entry, max, &mut self.changes);
+        for change in &self.changes {
+            watches.fire(change, &mut |conn, kind| out.event(conn, kind, change));
+        }
+        // A created or deleted node is a change of its parent as well.
+        let told = self.changes.len() / 2;
+        let session = entry.header.session;
+        let closes = OpCode(entry.header.kind) == OpCode::CLOSE_SESSION;
+        if closes {
+            for change in self.changes.iter().filter(|c| c.kind == EventKind::Deleted) {
+                out.ephemeral_deleted(session, change.path());
+            }
+        }
+        let Some(result) = result else { return told };
+        let ticket = match self.deliveries.pop_front() {
+            Some(Delivery::Txn { ticket, .. }) => ticket,
+            _ => None,
+        };
+        match ticket {
+            None | Some(Ticket::Upgrade) => {}
+            Some(Ticket::Request { conn, .. }) if moved(&result) => {
+                // Never answered: the client is at another server (SESSIONMOVED).
+                out.close(conn, "the session has moved to another server");
+            }
+            Some(Ticket::Request { conn, xid, opcode, .. }) => {
+                self.scratch.clear();
+                reply::write_result(&mut self.scratch, opcode, xid, &result);
+                out.frame(conn, &self.scratch, 1);
+            }
+            Some(ticket @ Ticket::Connect { conn, .. }) => {
+                self.answer_connect(session, ticket, true, out);
+                out.session_made(conn, result.zxid);
+            }
+        }
+        if closes {
+            self.sessions.remove(session);
+            self.owners.remove(&session);
+            if let Some(conn) = self.conns.remove(&session) {
+                out.close(conn, "the session is closed");
+            }
+        }
+        told
+    }
+}
+
+/// Whether a result says that the session belongs to another server now.
+fn moved(result: &TxnResult) -> bool {
+    result.code == Code::SESSION_MOVED
+        || result.multi.iter().any(|part| part.code == Code::SESSION_MOVED)
+}
