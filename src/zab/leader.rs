@@ -640,7 +640,8 @@ impl Leader {
             self.proposals.pop_front();
             self.committed = zxid;
             let observed = self.links.values().any(|l| l.observer);
-            let bytes = core.history.find(zxid).filter(|_| observed).map(|t| t.bytes.clone());
+            let found = if observed { core.history.find(zxid) } else { None };
+            let bytes = found.map(|t| t.bytes.clone());
             for (link, l) in &self.links {
                 if !l.stage.forwards() {
                     continue;

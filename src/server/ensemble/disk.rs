@@ -4,13 +4,13 @@
 //! last report, the process.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
 pub use crate::host::files::{Job, Options, Report};
 
 use crate::host::files::{Files, World, read_range};
 use crate::server::clock::{Clock, Spread};
+use crate::server::inbox::Inbox;
 use crate::storage::{self, TxnLog};
 use crate::types::{Instant, Zxid};
 use crate::zab::ReadId;
@@ -18,7 +18,7 @@ use crate::zab::ReadId;
 /// The log thread, as its owner sees it.
 pub struct DiskThread {
     /// None: nothing more comes.
-    jobs: Sender<Option<Job>>,
+    jobs: Arc<Inbox<Option<Job>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -31,7 +31,8 @@ impl DiskThread {
         clock: impl Fn() -> Instant + Send + 'static,
         report: impl Fn(Report) + Send + Sync + 'static,
     ) -> std::io::Result<DiskThread> {
-        let (jobs, inbox) = channel();
+        let jobs = Arc::new(Inbox::default());
+        let inbox = Arc::clone(&jobs);
         let mut spread = Spread::new(&Clock::start());
         let report = Arc::new(report);
         let telling = Arc::clone(&report);
@@ -49,18 +50,15 @@ impl DiskThread {
         Ok(DiskThread { jobs, thread: Some(thread) })
     }
 
-    /// Queues a job. After a failure nothing happens any more.
-    pub fn submit(&self, job: Job) {
-        if self.jobs.send(Some(job)).is_err() {
-            tracing::debug!("the log thread has ended");
-        }
+    /// Queues jobs in order, leaving the vector empty; one wake-up for all of them. After a failure
+    /// nothing happens any more.
+    pub fn submit(&self, jobs: &mut Vec<Job>) {
+        self.jobs.send_each(jobs.drain(..).map(Some));
     }
 
     /// Finishes what was asked for, and waits for it.
     pub fn stop(&mut self) {
-        if self.jobs.send(None).is_err() {
-            tracing::debug!("the log thread has ended");
-        }
+        self.jobs.send(None);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -69,24 +67,26 @@ impl DiskThread {
     }
 }
 
-fn work(mut files: Files, inbox: &Receiver<Option<Job>>) -> storage::Result<()> {
-    // Ends with the node thread.
-    while let Ok(first) = inbox.recv() {
-        let mut next = first;
-        loop {
+impl Drop for DiskThread {
+    /// The thread ends with the node thread.
+    fn drop(&mut self) {
+        self.jobs.send(None);
+    }
+}
+
+fn work(mut files: Files, inbox: &Inbox<Option<Job>>) -> storage::Result<()> {
+    let mut taken = Vec::new();
+    loop {
+        inbox.take(&mut taken, None);
+        for next in taken.drain(..) {
             let Some(job) = next else { return files.stop() };
             files.take(job)?;
             if files.is_full() {
-                break;
+                files.commit()?;
             }
-            next = match inbox.try_recv() {
-                Ok(next) => next,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            };
         }
         files.commit()?;
     }
-    files.commit()
 }
 
 /// Reads the log for a learner whose log ends at `after`, in a thread of its own: it may take long,

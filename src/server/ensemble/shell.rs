@@ -125,9 +125,7 @@ impl Shell {
                 self.links.send_encoded(*link, packets);
             }
         }
-        for job in self.jobs.drain(..) {
-            self.disk.submit(job);
-        }
+        self.disk.submit(&mut self.jobs);
     }
 
     fn send(&mut self, link: LinkId, packet: &QuorumPacket) {

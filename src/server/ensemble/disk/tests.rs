@@ -73,7 +73,7 @@ impl Member {
 
     fn op(&mut self, what: DiskOp) -> OpId {
         self.next += 1;
-        self.thread.submit(Job::Op(OpId(self.next), what));
+        self.thread.submit(&mut vec![Job::Op(OpId(self.next), what)]);
         OpId(self.next)
     }
 
@@ -109,7 +109,7 @@ impl Member {
     }
 
     fn load(&self, through: i64) -> StateMachine {
-        self.thread.submit(Job::Load(Zxid(through)));
+        self.thread.submit(&mut vec![Job::Load(Zxid(through))]);
         match self.report() {
             Report::Loaded(state) => *state,
             _ => panic!("something else"),
@@ -184,7 +184,7 @@ fn an_installed_snapshot_replaces_everything() {
         state
     };
     feed(&source, &mut image);
-    member.thread.submit(Job::Image(ImageId(9), Box::new(image)));
+    member.thread.submit(&mut vec![Job::Image(ImageId(9), Box::new(image))]);
     let op = member.op(DiskOp::InstallSnapshot { zxid: Zxid(E2 + 2), image: ImageId(9) });
     assert_eq!(member.persisted(), Persisted::Through(op));
     let state = member.load(E2 + 2);
