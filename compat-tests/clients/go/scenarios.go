@@ -36,12 +36,19 @@ func connect() *zk.Conn {
 					for range events {
 					}
 				}()
+				fresh(c)
 				return c
 			}
 		case <-deadline:
 			panic("not connected")
 		}
 	}
+}
+
+// What others have written is seen by the reads that follow, whichever member c is connected to.
+func fresh(c *zk.Conn) {
+	_, err := c.Sync("/")
+	must(err)
 }
 
 func must(err error) {
@@ -207,6 +214,7 @@ func acl(c *zk.Conn, root string) {
 	must(bob.AddAuth("digest", []byte("bob:secret")))
 	_, err := bob.Create(root+"/mine", []byte("x"), 0, zk.DigestACL(zk.PermAll, "bob", "secret"))
 	must(err)
+	fresh(c)
 	_, _, err = c.Get(root + "/mine")
 	check(errors.Is(err, zk.ErrNoAuth), "%v", err)
 	_, _, err = bob.Get(root + "/mine")
@@ -216,6 +224,7 @@ func acl(c *zk.Conn, root string) {
 	check(list[0].Scheme == "digest", "%v", list)
 	_, err = bob.SetACL(root+"/mine", open, stat.Aversion)
 	must(err)
+	fresh(c)
 	_, _, err = c.Get(root + "/mine")
 	must(err)
 }

@@ -47,10 +47,12 @@ public final class CuratorScenarios {
         }
     }
 
-    static CuratorFramework open() {
+    static CuratorFramework open() throws Exception {
         CuratorFramework curator = CuratorFrameworkFactory.builder().connectString(hosts)
                 .sessionTimeoutMs(15000).connectionTimeoutMs(15000).retryPolicy(new RetryNTimes(30, 500)).build();
         curator.start();
+        // What others have written is seen, whichever member this is connected to.
+        curator.sync().forPath("/");
         return curator;
     }
 

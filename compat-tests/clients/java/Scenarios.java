@@ -72,6 +72,12 @@ public final class Scenarios {
         if (watcher != null) {
             zk.register(watcher);
         }
+        return fresh(zk);
+    }
+
+    /** What others have written is seen by the reads that follow, whichever member it is connected to. */
+    static ZooKeeper fresh(ZooKeeper zk) {
+        zk.sync("/", (rc, path, context) -> { }, null);
         return zk;
     }
 
@@ -122,7 +128,7 @@ public final class Scenarios {
         ZooKeeper writer = open("", null);
         writer.create(root + "/config", bytes("v0"), OPEN, CreateMode.PERSISTENT);
         for (int i = 0; i < 20; i++) {
-            String seen = new String(reader.getData(root + "/config", events, null));
+            String seen = new String(fresh(reader).getData(root + "/config", events, null));
             same("v" + i, seen);
             writer.setData(root + "/config", bytes("v" + (i + 1)), -1);
             WatchedEvent event = events.next();
@@ -211,7 +217,7 @@ public final class Scenarios {
             producer.create(root + "/item-", bytes("" + i), OPEN, CreateMode.PERSISTENT_SEQUENTIAL);
         }
         for (int i = 0; i < 50; i++) {
-            List<String> items = consumer.getChildren(root, false);
+            List<String> items = fresh(consumer).getChildren(root, false);
             Collections.sort(items);
             String path = root + "/" + items.get(0);
             same("" + i, new String(consumer.getData(path, false, null)));
@@ -294,7 +300,7 @@ public final class Scenarios {
         eve.addAuthInfo("digest", bytes("eve:guess"));
         bob.create(root + "/mine", bytes("x"), ZooDefs.Ids.CREATOR_ALL_ACL, CreateMode.PERSISTENT);
         same("x", new String(bob.getData(root + "/mine", false, null)));
-        refused(KeeperException.NoAuthException.class, () -> eve.getData(root + "/mine", false, null));
+        refused(KeeperException.NoAuthException.class, () -> fresh(eve).getData(root + "/mine", false, null));
         refused(KeeperException.NoAuthException.class, () -> eve.setData(root + "/mine", null, -1));
         refused(KeeperException.InvalidACLException.class, () -> bob.create(root + "/bad", null,
                 Collections.singletonList(new ACL(31, new Id("nothing", "x"))), CreateMode.PERSISTENT));
@@ -302,7 +308,7 @@ public final class Scenarios {
         List<ACL> list = bob.getACL(root + "/mine", stat);
         same("digest", list.get(0).getId().getScheme());
         bob.setACL(root + "/mine", OPEN, stat.getAversion());
-        same("x", new String(eve.getData(root + "/mine", false, null)));
+        same("x", new String(fresh(eve).getData(root + "/mine", false, null)));
         bob.close();
         eve.close();
     }
@@ -312,7 +318,7 @@ public final class Scenarios {
         ZooKeeper outside = open("", null);
         Events events = new Events();
         same("/x", inside.create("/x", bytes("1"), OPEN, CreateMode.PERSISTENT));
-        same("1", new String(outside.getData(root + "/x", false, null)));
+        same("1", new String(fresh(outside).getData(root + "/x", false, null)));
         inside.exists("/x", events);
         outside.setData(root + "/x", bytes("2"), -1);
         same("/x", events.next().getPath());
@@ -338,6 +344,7 @@ public final class Scenarios {
         // Clients before 3.9 mix the two up where both are on one path.
         String below = root + "/below";
         writer.create(below, null, OPEN, CreateMode.PERSISTENT);
+        fresh(zk);
         add.invoke(zk, root, plain, mode.getField("PERSISTENT").get(null));
         add.invoke(zk, below, deep, mode.getField("PERSISTENT_RECURSIVE").get(null));
         for (int i = 0; i < 3; i++) {
@@ -412,7 +419,7 @@ public final class Scenarios {
         ZooKeeper second = new ZooKeeper(hosts, 15000, connected, first.getSessionId(), first.getSessionPasswd());
         check(connected.connected.await(60, TimeUnit.SECONDS), "the session did not move");
         same(first.getSessionId(), second.getSessionId());
-        check(second.exists(root + "/e", false) != null, "its ephemeral is there");
+        check(fresh(second).exists(root + "/e", false) != null, "its ephemeral is there");
         second.close();
         ZooKeeper third = open("", null);
         check(third.exists(root + "/e", false) == null, "and goes with it");

@@ -40,6 +40,9 @@ function watcher() {
     }));
   return f;
 }
+// What others have written is seen by c's reads that follow, whichever member it is connected to: the
+// client has no sync, but a write of its own is seen after all before it.
+const fresh = (c, path) => call(c, 'setData', path, Buffer.from('fresh'));
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const scenarios = {
@@ -136,11 +139,13 @@ const scenarios = {
     const bob = await connect();
     bob.addAuthInfo('digest', Buffer.from('bob:secret'));
     await call(bob, 'create', root + '/mine', Buffer.from('x'), zookeeper.ACL.CREATOR_ALL_ACL);
+    await fresh(c, root);
     await refused('NO_AUTH', call(c, 'getData', root + '/mine'));
     await call(bob, 'getData', root + '/mine');
     const [acls] = await call(bob, 'getACL', root + '/mine');
     check(acls[0].id.scheme === 'digest', 'scheme');
     await call(bob, 'setACL', root + '/mine', zookeeper.ACL.OPEN_ACL_UNSAFE, -1);
+    await fresh(c, root);
     await call(c, 'getData', root + '/mine');
     bob.close();
   },

@@ -16,6 +16,8 @@ HOSTS = sys.argv[1]
 def client(**options):
     zk = KazooClient(hosts=HOSTS, timeout=15.0, **options)
     zk.start(timeout=60)
+    # What others have written is seen, whichever member this is connected to.
+    zk.sync("/")
     return zk
 
 
@@ -147,7 +149,7 @@ def barrier(zk, root):
     gone = []
     b = zk.Barrier(root + "/b")
     b.create()
-    other = client()
+    other = client()  # sees it
     t = threading.Thread(target=lambda: gone.append(other.Barrier(root + "/b").wait(30)))
     t.start()
     until(t.is_alive, "waiting")
@@ -223,6 +225,7 @@ def acl(zk, root):
     bob = client(auth_data=[("digest", "bob:secret")])
     bob.create(root + "/mine", b"x", acl=[make_digest_acl("bob", "secret", all=True)])
     assert bob.get(root + "/mine")[0] == b"x"
+    zk.sync(root)
     refused(NoAuthError, zk.get, root + "/mine")
     zk.add_auth("digest", "bob:secret")
     assert zk.get(root + "/mine")[0] == b"x"
@@ -235,6 +238,7 @@ def chroot(zk, root):
     inside = client()
     inside.chroot = root
     inside.create("/x", b"1")
+    zk.sync(root)
     assert zk.get(root + "/x")[0] == b"1"
     assert inside.get_children("/") == ["x"]
     stop(inside)

@@ -19,7 +19,12 @@ async fn connect(hosts: &str) -> std::result::Result<zk::Client, zk::Error> {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            other => return other,
+            Ok(client) => {
+                // What others have written is seen, whichever member this is connected to.
+                client.sync("/").await?;
+                return Ok(client);
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -157,6 +162,7 @@ async fn acl(c: zk::Client, hosts: String, root: String) -> Result {
     let bob = zk::Client::connector().with_auth("digest", b"bob:secret").connect(&hosts).await?;
     let mine = format!("{root}/mine");
     bob.create(&mine, b"x", &zk::CreateMode::Persistent.with_acls(zk::Acls::creator_all())).await?;
+    c.sync(&mine).await?;
     check(c.get_data(&mine).await.err() == Some(zk::Error::NoAuth), "not for others")?;
     check(bob.get_data(&mine).await?.0 == b"x", "but for me")?;
     let users = bob.list_auth_users().await?;
@@ -164,6 +170,7 @@ async fn acl(c: zk::Client, hosts: String, root: String) -> Result {
     let (acls, stat) = bob.get_acl(&mine).await?;
     check(acls[0].scheme() == "digest", "scheme")?;
     bob.set_acl(&mine, &[zk::Acl::new(zk::Permission::ALL, zk::AuthId::anyone())], Some(stat.aversion)).await?;
+    c.sync(&mine).await?;
     check(c.get_data(&mine).await?.0 == b"x", "open now")
 }
 
