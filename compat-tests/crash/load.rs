@@ -198,7 +198,9 @@ async fn write(
     stop: &AtomicBool,
     acknowledged: &AtomicU64,
 ) -> Result<(), Error> {
-    let (client, _events) = Client::connect(options(connect)?).await?;
+    let (client, events) = Client::connect(options(connect)?).await?;
+    // Kept and not read they would hold up the replies, after some hundred reconnections.
+    drop(events);
     let home = format!("/load-{index}");
     loop {
         match client.create(&home, Some(b"0"), open_acl(), CreateMode::Persistent).await {

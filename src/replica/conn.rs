@@ -242,6 +242,9 @@ pub struct Conn {
     queued_bytes: usize,
     /// Submitted and not answered.
     pending: usize,
+    /// A sync is among them: nothing is submitted behind it. A member would be told of the commit
+    /// of a later write before a quorum has confirmed the sync, and answer in the wrong order.
+    syncing: bool,
     /// The session is closing: every request is answered SESSIONEXPIRED.
     session_over: bool,
     /// Close once what there is has been written.
@@ -260,6 +263,7 @@ impl Conn {
             queue: VecDeque::new(),
             queued_bytes: 0,
             pending: 0,
+            syncing: false,
             session_over: false,
             end: None,
         }
@@ -305,6 +309,7 @@ impl Conn {
     /// The node thread has answered `count` of our requests.
     pub fn answered(&mut self, count: usize) {
         self.pending = self.pending.saturating_sub(count);
+        self.syncing &= self.pending > 0;
         if self.outstanding() == 0 && self.queue.capacity() > 64 {
             self.queue = VecDeque::new();
         }
@@ -491,7 +496,7 @@ impl Conn {
     /// Some: it can't go on.
     fn run_queue(&mut self, turn: &mut Turn) -> Option<Want> {
         while let Some(head) = self.queue.front() {
-            if !head.ordered && self.pending > 0 {
+            if self.pending > 0 && (!head.ordered || self.syncing) {
                 return None;
             }
             if !head.ordered || head.throttled {
@@ -524,6 +529,7 @@ impl Conn {
             turn.answered += 1;
         } else if ordered {
             self.pending += 1;
+            self.syncing |= opcode == OpCode::SYNC;
             let (conn, session) = (self.id, self.session);
             let large = large.map(Arc::new);
             turn.submit.push(Submit::Request(Request {

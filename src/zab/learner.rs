@@ -114,6 +114,9 @@ pub(super) struct Learner {
     patience: Duration,
     /// Pings that came between UPTODATE and the end of loading. The leader counts answers.
     owed_pings: Vec<Zxid>,
+    /// Answers to syncs, and what must be delivered here before each: what the leader has committed
+    /// may not be on this server's disk yet.
+    held_syncs: VecDeque<(Zxid, QuorumPacket)>,
     /// The deadline was passed unseen, and given up once.
     overslept: bool,
     /// The link exists, or is being made.
@@ -155,6 +158,7 @@ impl Learner {
             deadline: now + wait + core.options.init_time(),
             patience: core.options.sync_time(),
             owed_pings: Vec::new(),
+            held_syncs: VecDeque::new(),
             overslept: false,
             open: false,
             reached: false,
@@ -474,7 +478,12 @@ impl Learner {
             }
             // Apache's leader pings while a learner synchronises, and gets no answer.
             PacketKind::Ping if self.epoch.is_some() => Ok(()),
-            PacketKind::Revalidate | PacketKind::Sync if self.is_serving() => {
+            PacketKind::Sync if self.is_serving() => {
+                self.held_syncs.push_back((self.committed, packet));
+                self.pass_syncs(core);
+                Ok(())
+            }
+            PacketKind::Revalidate if self.is_serving() => {
                 core.act(Action::FromLeader(packet));
                 Ok(())
             }
@@ -719,5 +728,16 @@ impl Learner {
         let through =
             if self.observer { self.committed } else { self.committed.min(core.history.durable()) };
         core.deliver_through(through, true);
+        self.pass_syncs(core);
+    }
+
+    /// Passes on the answers to syncs before which everything is delivered.
+    fn pass_syncs(&mut self, core: &mut Core) {
+        let delivered = core.history.delivered();
+        while self.held_syncs.front().is_some_and(|(zxid, _)| *zxid <= delivered)
+            && let Some((_, packet)) = self.held_syncs.pop_front()
+        {
+            core.act(Action::FromLeader(packet));
+        }
     }
 }

@@ -785,3 +785,37 @@ fn output_is_bounded_while_the_client_does_not_read() {
     }
     assert!(answered >= 500, "all are answered once it reads: {answered}");
 }
+
+/// A member hears of the commit of a write before the round that confirms an earlier sync is over.
+#[test]
+fn nothing_is_submitted_behind_a_sync() {
+    let rules = Rules { standalone: false, ..Subject::new().rules };
+    let mut conn = Conn::new(ConnId(1), "127.0.0.1");
+    let (mut input, mut out, mut submit) = (BytesMut::new(), BytesMut::new(), Vec::new());
+    let connect = ConnectRequest { timeout_ms: 4000, ..ConnectRequest::default() }.to_bytes();
+    let header = |xid: i32, opcode: OpCode| [xid.to_be_bytes(), opcode.0.to_be_bytes()].concat();
+    let root = PathRecord { path: Some("/".to_owned()) }.to_bytes();
+    let set = SetDataRequest { path: Some("/".to_owned()), data: None, version: -1 }.to_bytes();
+    let frames = [
+        connect.to_vec(),
+        [header(1, OpCode::SYNC), root.to_vec()].concat(),
+        [header(2, OpCode::SET_DATA), set.to_vec()].concat(),
+        [header(3, OpCode::SYNC), root.to_vec()].concat(),
+    ];
+    for frame in &frames {
+        input.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+        input.extend_from_slice(frame);
+    }
+    let mut xids = |conn: &mut Conn| {
+        let mut turn = Turn::new(&rules, 0, None, &mut out, &mut submit);
+        conn.run(&mut input, &mut turn).expect("valid frames");
+        let xid = |one| if let Submit::Request(request) = one { Some(request.xid) } else { None };
+        submit.drain(..).filter_map(xid).collect::<Vec<_>>()
+    };
+    assert_eq!(xids(&mut conn), []);
+    conn.connected(SessionId(1));
+    conn.answered(1);
+    assert_eq!(xids(&mut conn), [1]);
+    conn.answered(1);
+    assert_eq!(xids(&mut conn), [2, 3], "a sync itself need not wait for the writes before it");
+}

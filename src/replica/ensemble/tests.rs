@@ -43,6 +43,8 @@ struct Server {
     /// The other end of each link: member and link.
     links: BTreeMap<LinkId, (usize, LinkId)>,
     role_lost: u32,
+    /// Writes that are done, where the disk has been told to be slow.
+    slow_disk: Option<Vec<Persisted>>,
 }
 
 /// Three members with a perfect network and a perfect disk.
@@ -100,6 +102,7 @@ impl World {
                     alive: true,
                     links: BTreeMap::new(),
                     role_lost: 0,
+                    slow_disk: None,
                 }
             })
             .collect();
@@ -180,7 +183,11 @@ impl World {
                     DiskOp::Truncate(last) => Persisted::Truncated { op, last },
                     _ => Persisted::Through(op),
                 };
-                self.servers[n].member.peer_mut().handle_persisted(now.mono, done);
+                let server = &mut self.servers[n];
+                match &mut server.slow_disk {
+                    Some(held) => held.push(done),
+                    None => server.member.peer_mut().handle_persisted(now.mono, done),
+                }
             }
             Action::Deliver { txn, .. } => self.servers[n].member.deliver(txn).expect("valid"),
             Action::RoleChanged(change) => {
@@ -411,6 +418,28 @@ fn sessions_outlive_their_leader_with_a_full_timeout() {
     assert_eq!(world.servers[leader].clients.sessions.get(&conn), Some(&session));
     world.run_for(6000);
     assert_eq!(world.has("/mine"), [false; 2], "a full timeout, and no more");
+}
+
+#[test]
+fn a_sync_waits_until_what_it_promises_is_on_the_members_own_disk() {
+    let mut world = World::new();
+    let (writer, writer_session) = world.connect(1);
+    let (reader, reader_session) = world.connect(0);
+    world.servers[0].slow_disk = Some(Vec::new());
+    world.create(1, writer, writer_session, "/a", 0);
+    assert_eq!(world.has("/a"), [false, true, true], "two of three have committed it");
+    let answers = |world: &World| world.servers[0].clients.frames[&reader].len();
+    let before = answers(&world);
+    let body = PathRecord { path: Some("/".to_owned()) };
+    world.request(0, reader, reader_session, OpCode::SYNC, body.to_bytes());
+    world.run_for(200);
+    assert_eq!(answers(&world), before, "a read now would not show what was acknowledged");
+    let now = world.now.mono;
+    for done in world.servers[0].slow_disk.take().expect("slow") {
+        world.servers[0].member.peer_mut().handle_persisted(now, done);
+    }
+    world.settle();
+    assert_eq!((answers(&world), world.has("/a")), (before + 1, vec![true; 3]));
 }
 
 #[test]
