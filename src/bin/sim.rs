@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
-use rookeeper::sim;
+use clap::{Parser, ValueEnum};
+use rookeeper::sim::{self, whole};
 use rookeeper::zab::Mutant;
 
 /// Runs ensembles under seeds and reports the first violation.
@@ -17,6 +17,9 @@ struct Arguments {
     /// Run these seeds, as FIRST..LAST.
     #[arg(long, default_value = "0..500")]
     seeds: String,
+    /// Simulate whole servers: one alone, or an ensemble.
+    #[arg(long)]
+    whole: Option<Whole>,
     /// Have this bug; or "list".
     #[arg(long)]
     mutant: Option<String>,
@@ -34,21 +37,155 @@ struct Arguments {
     jobs: u64,
 }
 
+/// The worlds of whole servers.
+#[derive(Clone, Copy, ValueEnum)]
+enum Whole {
+    /// One server, without an ensemble.
+    One,
+    /// Members of an ensemble.
+    Ensemble,
+}
+
+/// A range from here on must have shown everything that [`EXPECTED`] names.
+const LARGE: u64 = 500;
+
+/// What a large range shows of whole servers, whichever world; then of ensembles.
+const EXPECTED: [&[&str]; 2] = [
+    &[
+        "fault: kill",
+        "fault: power loss",
+        "power lost at an operation",
+        "killed at an operation",
+        "died while starting",
+        "stopped by a failed sync",
+        "stopped by a full disk",
+        "fault: disk stalls",
+        "fault: damage",
+        "damage refused",
+        "fault: pause",
+        "fault: clock jumps",
+        "fault: client cut",
+        "fault: half-open connection",
+        "fault: lost client",
+        "fault: clog",
+        "fault: stop",
+        "snapshot written",
+        "snapshot failed",
+        "purge",
+        "session expired",
+        "session closed",
+        "sessions refused",
+        "watch events",
+    ],
+    &[
+        "sync by DIFF",
+        "sync by DIFF from the log",
+        "sync by TRUNC",
+        "sync by SNAP",
+        "elections",
+        "fault: isolate",
+        "fault: split",
+        "fault: one way",
+        "fault: kill leader",
+        "fault: cut link",
+        "fault: power loss of all",
+        "state reloaded",
+    ],
+];
+
+/// What became of a run, in either simulator.
+struct Ran {
+    violation: Option<String>,
+    params: String,
+    hash: u64,
+    events: u64,
+    time_us: u64,
+    committed: usize,
+    coverage: BTreeMap<&'static str, u64>,
+}
+
+/// How seeds are run, and what large ranges must show.
+struct Runner {
+    run: Box<dyn Fn(u64, bool) -> Ran + Sync>,
+    params: Box<dyn Fn(u64) -> String + Sync>,
+    expected: Vec<&'static str>,
+}
+
+fn peers(mutant: Option<Mutant>) -> Runner {
+    let run = move |seed, verbose| {
+        let outcome = sim::run(seed, mutant, verbose);
+        Ran {
+            violation: outcome.violation.map(|v| v.to_string()),
+            params: format!("{:?}", outcome.params),
+            hash: outcome.hash,
+            events: outcome.events,
+            time_us: outcome.time_us,
+            committed: outcome.committed,
+            coverage: outcome.coverage,
+        }
+    };
+    let params = move |seed| {
+        let mut params = sim::swarm::Params::of_seed(seed);
+        params.mutant = mutant;
+        format!("{params:?}")
+    };
+    Runner { run: Box::new(run), params: Box::new(params), expected: Vec::new() }
+}
+
+fn servers(kind: whole::Kind, mutant: Option<whole::Mutant>) -> Runner {
+    let run = move |seed, verbose| {
+        let outcome = whole::run(kind, seed, mutant, verbose);
+        Ran {
+            violation: outcome.violation.map(|v| v.to_string()),
+            params: format!("{:?}", outcome.params),
+            hash: outcome.hash,
+            events: outcome.events,
+            time_us: outcome.time_us,
+            committed: outcome.committed,
+            coverage: outcome.coverage,
+        }
+    };
+    let params = move |seed| {
+        let mut params = whole::Params::of_seed(kind, seed);
+        mutant.into_iter().for_each(|mutant| params.lean_towards(mutant));
+        format!("{params:?}")
+    };
+    let worlds = if kind == whole::Kind::Ensemble { 2 } else { 1 };
+    let expected = if mutant.is_none() { EXPECTED[..worlds].concat() } else { Vec::new() };
+    Runner { run: Box::new(run), params: Box::new(params), expected }
+}
+
+/// The runner that the arguments ask for; an error says why there is none.
+fn runner(arguments: &Arguments) -> Result<Runner, String> {
+    let name = arguments.mutant.as_deref();
+    let unknown = |name: &str| format!("no mutant {name}; --mutant list names them");
+    let kind = match arguments.whole {
+        None => {
+            let mutant = name.map(|n| Mutant::named(n).ok_or_else(|| unknown(n))).transpose()?;
+            return Ok(peers(mutant));
+        }
+        Some(Whole::One) => whole::Kind::One,
+        Some(Whole::Ensemble) => whole::Kind::Ensemble,
+    };
+    let mutant = name.map(|n| whole::Mutant::named(n).ok_or_else(|| unknown(n))).transpose()?;
+    Ok(servers(kind, mutant))
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mutant = match arguments.mutant.as_deref() {
-        Some("list") => {
-            Mutant::ALL.iter().for_each(|m| println!("{m:?}"));
-            return ExitCode::SUCCESS;
+    if arguments.mutant.as_deref() == Some("list") {
+        match arguments.whole {
+            None => Mutant::ALL.iter().for_each(|m| println!("{m:?}")),
+            Some(_) => whole::Mutant::ALL.iter().for_each(|m| println!("{m:?}")),
         }
-        Some(name) => match Mutant::named(name) {
-            Some(mutant) => Some(mutant),
-            None => {
-                eprintln!("no mutant {name}; --mutant list names them");
-                return ExitCode::FAILURE;
-            }
-        },
-        None => None,
+        return ExitCode::SUCCESS;
+    }
+    let runner = match runner(&arguments) {
+        Ok(runner) => runner,
+        Err(what) => {
+            eprintln!("{what}");
+            return ExitCode::FAILURE;
+        }
     };
     let range = match arguments.seed {
         Some(seed) => Some((seed, seed + 1)),
@@ -74,27 +211,25 @@ fn main() -> ExitCode {
                         return;
                     }
                     if single {
-                        let mut params = sim::swarm::Params::of_seed(seed);
-                        params.mutant = mutant;
-                        println!("seed {seed}: {params:?}");
+                        println!("seed {seed}: {}", (runner.params)(seed));
                     }
-                    let outcome = sim::run(seed, mutant, arguments.verbose);
-                    let again = arguments.twice.then(|| sim::run(seed, mutant, false).hash);
+                    let ran = (runner.run)(seed, arguments.verbose);
+                    let again = arguments.twice.then(|| (runner.run)(seed, false).hash);
                     let mut total = total.lock().unwrap_or_else(|e| e.into_inner());
-                    total.add(&outcome);
-                    if again.is_some_and(|hash| hash != outcome.hash) {
+                    total.add(&ran);
+                    if again.is_some_and(|hash| hash != ran.hash) {
                         println!("seed {seed}: not reproducible");
                         total.failures += 1;
                     }
-                    if let Some(violation) = &outcome.violation {
+                    if let Some(violation) = &ran.violation {
                         println!("seed {seed}: {violation}");
-                        println!("  {:?}", outcome.params);
+                        println!("  {}", ran.params);
                         if !arguments.keep_going {
                             next.store(last, std::sync::atomic::Ordering::Relaxed);
                         }
                     }
                     if single {
-                        println!("trace {:016x}", outcome.hash);
+                        println!("trace {:016x}", ran.hash);
                     }
                 }
             });
@@ -113,6 +248,12 @@ fn main() -> ExitCode {
         total.time_us as f64 / 3.6e9,
         total.committed,
     );
+    let seen = |what: &&str| total.coverage.get(what).is_some_and(|count| *count > 0);
+    let unseen: Vec<&str> = runner.expected.iter().copied().filter(|what| !seen(what)).collect();
+    if total.runs >= LARGE && !unseen.is_empty() {
+        println!("never happened: {}", unseen.join(", "));
+        return ExitCode::FAILURE;
+    }
     if total.failures > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -127,13 +268,13 @@ struct Total {
 }
 
 impl Total {
-    fn add(&mut self, outcome: &sim::Outcome) {
+    fn add(&mut self, ran: &Ran) {
         self.runs += 1;
-        self.failures += u64::from(outcome.violation.is_some());
-        self.events += outcome.events;
-        self.time_us += outcome.time_us;
-        self.committed += outcome.committed;
-        for (what, count) in &outcome.coverage {
+        self.failures += u64::from(ran.violation.is_some());
+        self.events += ran.events;
+        self.time_us += ran.time_us;
+        self.committed += ran.committed;
+        for (what, count) in &ran.coverage {
             *self.coverage.entry(what).or_default() += count;
         }
     }

@@ -16,6 +16,8 @@ pub struct Loaded {
     pub last: Zxid,
     /// Where the state began.
     pub origin: Origin,
+    /// The transaction it began with: the snapshot's.
+    pub base: Zxid,
     /// Transactions replayed from the log.
     pub replayed: u64,
     /// Snapshots that were passed over.
@@ -73,6 +75,7 @@ pub fn load<S: ImageSink>(
         state,
         last: if suspect { Zxid(-1) } else { end.last },
         origin: recovered.origin,
+        base: recovered.base.zxid,
         replayed: end.replayed,
         skipped: recovered.skipped,
         notes: end.notes,

@@ -6,6 +6,7 @@
 //! clocks here: time and randomness are handed in.
 //!
 //! - [`group`]: the log of a server alone: group commit; [`files`]: a member's, Zab's requests;
+//! - [`member`]: between a member as a value and everything around it;
 //! - [`start`]: what a member finds in its data directory; [`load`]: what a server alone finds;
 //! - [`snapshot`]: the walk from a state to a snapshot file;
 //! - [`transfer`]: the same walk, to a learner.
@@ -13,6 +14,7 @@
 pub mod files;
 pub mod group;
 pub mod load;
+pub mod member;
 pub mod snapshot;
 pub mod start;
 pub mod transfer;

@@ -1,8 +1,10 @@
 //! Snapshots for learners: the state as of one transaction, sent while later ones are applied.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::RwLock;
 
 use crate::proto::image::{ImageHead, OPEN_ACL_INDEX, write_node_body};
 use crate::state::{SnapshotCursor, StateMachine};
@@ -21,6 +23,39 @@ pub trait StateCell: Send + Sync {
     fn with_shared(&self, f: &mut dyn FnMut(u64, &StateMachine));
     /// Calls `f` with the state, alone.
     fn with_alone(&self, f: &mut dyn FnMut(u64, &mut StateMachine));
+}
+
+/// The state behind its lock, with the number of the state there is.
+#[derive(Debug)]
+pub struct Cell {
+    /// Shared with readers.
+    pub state: Arc<RwLock<StateMachine>>,
+    generation: AtomicU64,
+}
+
+impl Cell {
+    /// Around a first state.
+    pub fn new(state: Arc<RwLock<StateMachine>>) -> Cell {
+        Cell { state, generation: AtomicU64::new(1) }
+    }
+
+    /// Puts another state in the place of the one there is.
+    pub fn replace(&self, state: StateMachine) {
+        let mut guard = self.state.write();
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        *guard = state;
+    }
+}
+
+impl StateCell for Cell {
+    fn with_shared(&self, f: &mut dyn FnMut(u64, &StateMachine)) {
+        let guard = self.state.read();
+        f(self.generation.load(Ordering::Relaxed), &guard);
+    }
+    fn with_alone(&self, f: &mut dyn FnMut(u64, &mut StateMachine)) {
+        let mut guard = self.state.write();
+        f(self.generation.load(Ordering::Relaxed), &mut guard);
+    }
 }
 
 /// Gives a snapshot piece by piece while the state goes on; dropped when the link ends.

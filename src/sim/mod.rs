@@ -9,6 +9,9 @@
 //! - [`host`]: the value under test, behind a trait;
 //! - [`ghost`] and [`invariants`]: what must be true;
 //! - [`score`]: one line per event.
+//!
+//! [`whole`] is the other simulator, of whole servers; [`witness`] and [`model`] judge what its
+//! clients were told.
 
 pub mod disk;
 pub mod ghost;
@@ -20,6 +23,7 @@ pub mod network;
 pub mod random;
 pub mod score;
 pub mod swarm;
+pub mod whole;
 pub mod witness;
 pub mod world;
 

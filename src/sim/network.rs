@@ -44,6 +44,18 @@ pub enum Message {
     End,
 }
 
+/// What can travel on a connection.
+pub trait Travels {
+    /// Whether it is the end of the connection.
+    fn is_end(&self) -> bool;
+}
+
+impl Travels for Message {
+    fn is_end(&self) -> bool {
+        matches!(self, Message::End)
+    }
+}
+
 /// One end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
@@ -58,8 +70,8 @@ pub struct End {
 }
 
 /// One direction of a connection.
-#[derive(Clone, Debug, Default)]
-pub struct Way {
+#[derive(Clone, Debug)]
+pub struct Way<M> {
     /// When the last message sent will arrive.
     arrives: u64,
     /// How many were sent.
@@ -69,18 +81,31 @@ pub struct Way {
     /// Messages from this number on are lost; but not the end itself.
     lost_from: Option<u64>,
     /// What waits while the direction is blocked.
-    held: VecDeque<(u64, Message)>,
+    held: VecDeque<(u64, M)>,
     /// Nothing moves before this.
     clogged_until: u64,
 }
 
+impl<M> Default for Way<M> {
+    fn default() -> Way<M> {
+        Way {
+            arrives: 0,
+            sent: 0,
+            done: 0,
+            lost_from: None,
+            held: VecDeque::new(),
+            clogged_until: 0,
+        }
+    }
+}
+
 /// A connection: end 0 dialled.
 #[derive(Clone, Debug)]
-pub struct Conn {
+pub struct Conn<M> {
     /// The two ends.
     pub ends: [End; 2],
     /// From end 0 to 1, and from 1 to 0.
-    ways: [Way; 2],
+    ways: [Way<M>; 2],
 }
 
 /// A pair of servers on the election port, in one direction.
@@ -96,9 +121,9 @@ pub struct Pair {
 
 /// The network.
 #[derive(Clone, Debug)]
-pub struct Network {
+pub struct Network<M = Message> {
     servers: usize,
-    conns: BTreeMap<ConnNo, Conn>,
+    conns: BTreeMap<ConnNo, Conn<M>>,
     next: u64,
     /// How many reasons block a direction, by port.
     blocked: BTreeMap<(Port, usize, usize), u32>,
@@ -108,20 +133,20 @@ pub struct Network {
 
 /// What becomes of an arriving message.
 #[derive(Clone, Debug)]
-pub enum Arrival {
+pub enum Arrival<M = Message> {
     /// It is for this end.
-    Deliver(End, Message),
+    Deliver(End, M),
     /// One sent before it hasn't come yet.
-    Early(Message),
+    Early(M),
     /// It was lost, or waits.
     Nothing,
     /// The receiving end doesn't exist any more: its machine says so to the sender.
     Refused,
 }
 
-impl Network {
+impl<M: Travels> Network<M> {
     /// A network in which everything works.
-    pub fn new(servers: usize) -> Network {
+    pub fn new(servers: usize) -> Network<M> {
         Network {
             servers,
             conns: BTreeMap::new(),
@@ -139,7 +164,7 @@ impl Network {
     }
 
     /// A connection, if it still exists.
-    pub fn conn(&mut self, no: ConnNo) -> Option<&mut Conn> {
+    pub fn conn(&mut self, no: ConnNo) -> Option<&mut Conn<M>> {
         self.conns.get_mut(&no)
     }
 
@@ -185,7 +210,7 @@ impl Network {
     }
 
     /// A message has come to the end of its way.
-    pub fn arrive(&mut self, no: ConnNo, side: usize, seq: u64, message: Message) -> Arrival {
+    pub fn arrive(&mut self, no: ConnNo, side: usize, seq: u64, message: M) -> Arrival<M> {
         let Some(conn) = self.conns.get_mut(&no) else { return Arrival::Nothing };
         let (from, to) = (conn.ends[side], conn.ends[1 - side]);
         let is_blocked = self.blocked.contains_key(&(Port::Learner, from.host, to.host));
@@ -199,7 +224,7 @@ impl Network {
         }
         way.done = seq;
         let lost = way.lost_from.is_some_and(|n| seq >= n);
-        if lost && !matches!(message, Message::End) {
+        if lost && !message.is_end() {
             return Arrival::Nothing;
         }
         if to.open { Arrival::Deliver(to, message) } else { Arrival::Refused }
@@ -246,7 +271,7 @@ impl Network {
     }
 
     /// What waited for a direction that is open now, in order.
-    pub fn release(&mut self, from: usize, to: usize) -> Vec<(ConnNo, usize, u64, Message)> {
+    pub fn release(&mut self, from: usize, to: usize) -> Vec<(ConnNo, usize, u64, M)> {
         let mut released = Vec::new();
         for (no, conn) in &mut self.conns {
             for side in 0..2 {

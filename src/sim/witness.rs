@@ -88,6 +88,20 @@ impl Witness {
         self.log.is_empty()
     }
 
+    /// The reference model after the whole log.
+    ///
+    /// # Errors
+    /// A transaction that does not decode.
+    pub fn model(&self, rules: OwnerRules) -> Result<Model, String> {
+        let mut model = Model::new(rules);
+        for (zxid, bytes) in &self.log {
+            let entry = TxnEntry::decode(bytes.clone())
+                .map_err(|e| format!("0x{zxid:x} does not decode: {e}"))?;
+            model.apply(&entry);
+        }
+        Ok(model)
+    }
+
     /// Compares everything clients saw with the log; the violations in words, none when all is
     /// right.
     pub fn check(&self, connections: &[Connection], rules: OwnerRules) -> Vec<String> {
@@ -160,6 +174,7 @@ impl Checker {
     fn check(mut self, connections: &[Connection]) -> Vec<String> {
         let mut reads: Vec<(i64, &Reply)> = Vec::new();
         let mut writes: Vec<(u64, u64, i64)> = Vec::new();
+        let mut syncs: Vec<(u64, i64)> = Vec::new();
         for connection in connections {
             self.session_order(connection);
             self.watches(connection);
@@ -172,10 +187,14 @@ impl Checker {
                         }
                     }
                     Class::Read => reads.push((reply.zxid, reply)),
+                    Class::Sync if reply.err == Code::OK => {
+                        syncs.push((reply.invoked, reply.zxid));
+                    }
                     _ => {}
                 }
             }
         }
+        self.syncs(syncs, &writes);
         self.linearizable_writes(&mut writes);
         self.reads(reads);
         self.violations
@@ -258,6 +277,25 @@ impl Checker {
             if *zxid <= newest {
                 self.violations.push(format!(
                     "LinearizableWrites: 0x{zxid:x} was invoked after 0x{newest:x} was answered"
+                ));
+            }
+        }
+    }
+
+    /// A sync's answer comes from a server that has every write answered before it was asked.
+    fn syncs(&mut self, mut syncs: Vec<(u64, i64)>, writes: &[(u64, u64, i64)]) {
+        syncs.sort_unstable();
+        let mut done: Vec<(u64, i64)> = writes.iter().map(|w| (w.1, w.2)).collect();
+        done.sort_unstable();
+        let (mut at, mut newest) = (0, 0);
+        for (invoked, zxid) in syncs {
+            while at < done.len() && done[at].0 < invoked {
+                newest = newest.max(done[at].1);
+                at += 1;
+            }
+            if zxid < newest {
+                self.violations.push(format!(
+                    "SyncedRead: a sync was answered at 0x{zxid:x} after 0x{newest:x} was"
                 ));
             }
         }
@@ -461,6 +499,10 @@ fn read_matches(model: &Model, reply: &Reply) -> Result<(), String> {
         _ => return Ok(()),
     };
     let Some(path) = path else { return Ok(()) };
+    if reply.err == Code::SESSION_EXPIRED {
+        // The session was closing: nothing is answered any more.
+        return Ok(());
+    }
     let Some(node) = model.nodes.get(&path) else {
         return if reply.err == Code::NO_NODE {
             Ok(())

@@ -368,6 +368,10 @@ impl StateMachine {
         paths: Option<&[String]>,
         changes: &mut Vec<Change>,
     ) {
+        #[cfg(any(test, feature = "sim"))]
+        if self.leaves_ephemerals {
+            return;
+        }
         for path in paths.unwrap_or_default() {
             self.delete(zxid, path, changes);
         }

@@ -82,6 +82,8 @@ pub struct StateMachine {
     digest_ahead: Option<(Zxid, i64)>,
     /// In the middle of a closeSession: how many of its listed nodes are dealt with.
     closing: Option<usize>,
+    #[cfg(any(test, feature = "sim"))]
+    leaves_ephemerals: bool,
 }
 
 impl StateMachine {
@@ -92,6 +94,12 @@ impl StateMachine {
         state.ensure_special(QUOTA);
         state.ensure_config();
         state
+    }
+
+    /// A bug for the simulator to find: the end of a session leaves its nodes.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn leave_ephemerals(&mut self) {
+        self.leaves_ephemerals = true;
     }
 
     /// A root and nothing else.
@@ -108,6 +116,8 @@ impl StateMachine {
             digest_mismatches: 0,
             digest_ahead: None,
             closing: None,
+            #[cfg(any(test, feature = "sim"))]
+            leaves_ephemerals: false,
         }
     }
 

@@ -272,6 +272,11 @@ impl SimDisk {
         inner.power_until = Some(inner.ops + more);
     }
 
+    /// Whether operations still happen, see [`SimDisk::cut_power_after`].
+    pub fn has_power(&self) -> bool {
+        self.0.lock().alive().is_ok()
+    }
+
     /// The power goes and comes back: what wasn't durable is kept or lost as drawn. Open files of
     /// before must not be used any more.
     pub fn crash(&self) {

@@ -3,11 +3,10 @@ use crate::proto::txn::{CreateTxn, Txn, TxnEntry, TxnHeader};
 use crate::state::{Options, StateLoader};
 use crate::storage::image_stream::{Framing, ImageDecoder};
 use crate::types::{Perms, SessionId, WallTime, open_acl, read_acl};
-use parking_lot::RwLock;
 
-struct Cell(RwLock<(u64, StateMachine)>);
+struct TestCell(RwLock<(u64, StateMachine)>);
 
-impl StateCell for Cell {
+impl StateCell for TestCell {
     fn with_shared(&self, f: &mut dyn FnMut(u64, &StateMachine)) {
         let guard = self.0.read();
         f(guard.0, &guard.1);
@@ -53,7 +52,7 @@ fn cell() -> Arc<dyn StateCell> {
         let parent = if n % 10 == 0 { String::new() } else { format!("/n{}", n - n % 10) };
         create(&mut state, n + 2, &format!("{parent}/n{n}"));
     }
-    Arc::new(Cell(RwLock::new((1, state))))
+    Arc::new(TestCell(RwLock::new((1, state))))
 }
 
 fn receive(source: &mut dyn SnapshotSource, zxid: Zxid) -> (StateMachine, usize) {
@@ -102,7 +101,7 @@ fn a_walk_and_an_image_made_at_once_give_the_same_state() {
 
 #[test]
 fn a_walk_stops_when_another_state_takes_the_place() {
-    let inner = Arc::new(Cell(RwLock::new((1, StateMachine::new(Options::default())))));
+    let inner = Arc::new(TestCell(RwLock::new((1, StateMachine::new(Options::default())))));
     let cell: Arc<dyn StateCell> = inner.clone();
     let (_, mut walk) = begin(&cell);
     *inner.0.write() = (2, StateMachine::new(Options::default()));

@@ -9,11 +9,12 @@ use dashmap::DashMap;
 use parking_lot::RwLock;
 
 use super::disk;
-use super::node::{Cell, Node};
+use super::node::Node;
 use super::setup::Setup;
 use super::shell::Shell;
 use crate::config::Config;
 use crate::host::start;
+use crate::host::transfer::Cell;
 use crate::ops::Metrics;
 use crate::ops::stats::Mode;
 use crate::replica::ensemble::{LocalSessions, Member};

@@ -1,0 +1,276 @@
+//! What a member's node thread does between two waits: carries out what [`Member`] and Zab ask for,
+//! in their order, and applies what is delivered.
+
+use crate::replica::conn::Submit;
+use crate::replica::ensemble::{Member, Undecodable};
+use crate::replica::{Connect, Deliver};
+use crate::state::watch::WatchTable;
+use crate::state::{SnapshotCursor, StateMachine};
+use crate::storage;
+use crate::types::{ConnId, Instant, LinkId, Now, SessionId, Zxid};
+use crate::zab::{Action, DiskOp, ExitReason, RoleChange};
+
+/// Transactions applied while the state is held alone.
+const APPLY_MAX: usize = 256;
+
+/// Why a process must end.
+#[derive(Debug, thiserror::Error)]
+pub enum Exit {
+    /// A transaction that a quorum has can't be read.
+    #[error("{0}; a newer server leads? this one stops")]
+    Undecodable(#[from] Undecodable),
+    /// Zab has made going on impossible.
+    #[error("{0}; this server stops rather than forget it")]
+    Zab(ExitReason),
+    /// The disk has.
+    #[error("{0}; the server stops")]
+    Disk(storage::Error),
+}
+
+/// What surrounds a member: the state behind its lock, connections, links, files.
+pub trait Around {
+    /// Lends the state, shared, and the way to the clients.
+    fn lend<R>(&mut self, f: impl FnOnce(&StateMachine, &mut dyn Deliver) -> R) -> R;
+    /// Lends the state alone.
+    fn lend_alone<R>(
+        &mut self,
+        f: impl FnOnce(&mut StateMachine, &WatchTable, &mut dyn Deliver) -> R,
+    ) -> R;
+    /// Wakes the connections that were given something.
+    fn wake(&mut self);
+    /// Puts another state in the place of the one there is.
+    fn replace(&mut self, state: StateMachine);
+    /// Carries out an action that concerns links or files; gives back any other.
+    fn execute(&mut self, action: Action) -> Option<Action>;
+    /// Queues the stream of a snapshot of the state as it is now; the history is at `zxid`.
+    fn send_snapshot(&mut self, link: LinkId, zxid: Zxid);
+    /// Gives up the local snapshot under way, and returns when it can't appear any more.
+    fn cancel_snapshot(&mut self);
+    /// Calls `f` with each connection's session, timeout in ms and last activity.
+    fn sessions(&self, f: &mut dyn FnMut(SessionId, i32, Instant));
+    /// Sends everybody away.
+    fn close_all(&mut self, why: &'static str);
+    /// Forgets on disk that this member had lost its history.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn resynced(&mut self) -> storage::Result<()>;
+    /// The member has taken another part; called when it serves, or does not, accordingly.
+    fn role_changed(&mut self, now: Now, change: &RoleChange, member: &Member);
+    /// The process ends. If this returns, nothing more is asked.
+    fn exit(&mut self, why: Exit);
+}
+
+/// A member, and what its node thread keeps from turn to turn.
+#[derive(Debug)]
+pub struct MemberNode {
+    /// The member as a value.
+    pub member: Member,
+    /// Take a snapshot at the first opportunity.
+    pub snapshot_due: bool,
+    /// The state is being rebuilt: no snapshot is taken of it.
+    loading: bool,
+    /// Activity before this moment has been reported to the leader.
+    reported: Instant,
+    /// The text of this member's configuration, and its version.
+    config: (Vec<u8>, Zxid),
+    /// `leaderServes`.
+    leader_serves: bool,
+}
+
+impl MemberNode {
+    /// Around a member with this configuration's text and version.
+    pub fn new(member: Member, config: (Vec<u8>, Zxid), leader_serves: bool) -> MemberNode {
+        MemberNode {
+            member,
+            snapshot_due: false,
+            loading: false,
+            reported: Instant::default(),
+            config,
+            leader_serves,
+        }
+    }
+
+    /// A connection wants something ordered.
+    pub fn submit(&mut self, now: Now, submit: Submit, around: &mut impl Around) {
+        let member = &mut self.member;
+        match submit {
+            Submit::Connect(Connect { conn, .. }) if member.is_leading() && !self.leader_serves => {
+                let why = "the leader does not serve clients (leaderServes=no)";
+                around.lend(|_, out| out.close(conn, why));
+            }
+            Submit::Connect(ask) => {
+                around.lend(|state, out| member.handle_connect(now, state, ask, out));
+            }
+            Submit::Request(request) => {
+                around.lend(|state, out| member.handle_request(now, state, request, out));
+            }
+        }
+    }
+
+    /// A connection is gone; `last` is its session, its timeout in ms and when it was last active.
+    pub fn closed(
+        &mut self,
+        conn: ConnId,
+        session: SessionId,
+        last: Option<(SessionId, i32, Instant)>,
+    ) {
+        if let Some((session, timeout_ms, at)) = last
+            && at >= self.reported
+        {
+            self.member.touch(session, timeout_ms, at);
+        }
+        self.member.handle_disconnect(session, conn);
+    }
+
+    /// The disk has built the state that Zab asked for.
+    pub fn loaded(&mut self, now: Now, state: StateMachine, around: &mut impl Around) {
+        // Whatever was delivered to the old state is in the new one.
+        self.flush(around);
+        around.replace(state);
+        self.loading = false;
+        let (text, version) = &self.config;
+        around.lend_alone(|state, _, _| {
+            state.init_config(text, *version, now.wall, &mut Vec::new());
+        });
+        self.member.peer_mut().handle_loaded(now.mono);
+    }
+
+    /// Handles what is due, if anything is; whether it was.
+    pub fn timeout(&mut self, now: Now, around: &mut impl Around) -> bool {
+        if self.member.poll_timeout().is_none_or(|due| due > now.mono) {
+            return false;
+        }
+        if self.member.expiry_is_due(now) {
+            self.touch_all(Instant::default(), around);
+        }
+        let member = &mut self.member;
+        around.lend(|state, out| member.handle_timeout(now, state, out));
+        self.drain(now, around);
+        true
+    }
+
+    /// Tells the member of activity since a moment, see `docs/decisions/003`.
+    fn touch_all(&mut self, since: Instant, around: &mut impl Around) {
+        let member = &mut self.member;
+        around.sessions(&mut |session, timeout_ms, at| {
+            if at >= since {
+                member.touch(session, timeout_ms, at);
+            }
+        });
+    }
+
+    /// Carries out everything that Zab asks for.
+    pub fn drain(&mut self, now: Now, around: &mut impl Around) {
+        while let Some(action) = self.member.peer_mut().poll_action() {
+            if let Action::Disk { what, .. } = &action
+                && matches!(what, DiskOp::Truncate(_) | DiskOp::InstallSnapshot { .. })
+            {
+                // A snapshot that is finished after this could bring back what goes away.
+                around.cancel_snapshot();
+                self.loading = true;
+            }
+            if let Some(action) = around.execute(action) {
+                self.act(now, action, around);
+            }
+        }
+    }
+
+    fn act(&mut self, now: Now, action: Action, around: &mut impl Around) {
+        let member = &mut self.member;
+        match action {
+            Action::Deliver { txn, .. } => {
+                if let Err(error) = member.deliver(txn) {
+                    around.exit(Exit::Undecodable(error));
+                }
+            }
+            Action::SendSnapshot { link, zxid } => {
+                self.flush(around);
+                around.send_snapshot(link, zxid);
+            }
+            Action::RoleChanged(change) => self.change_role(now, &change, around),
+            Action::FromLearner { link, packet, .. } => {
+                around.lend(|state, out| member.handle_learner(now, state, link, packet, out));
+            }
+            Action::FromLeader(packet) => around.lend(|_, out| member.handle_leader(packet, out)),
+            Action::AnswerPing { zxid } => {
+                self.touch_all(self.reported, around);
+                self.reported = now.mono;
+                self.member.answer_ping(zxid);
+            }
+            Action::Synced { token } => member.handle_synced(token),
+            Action::ConfigSeen(text) => {
+                if text != self.config.0 {
+                    tracing::debug!("the leader's configuration is written differently");
+                }
+            }
+            Action::Resynced => {
+                tracing::info!("this member holds a leader's history again, and votes");
+                if let Err(error) = around.resynced() {
+                    around.exit(Exit::Disk(error));
+                }
+            }
+            Action::Exit(reason) => around.exit(Exit::Zab(reason)),
+            // Everything else was executed.
+            _ => {}
+        }
+    }
+
+    fn change_role(&mut self, now: Now, change: &RoleChange, around: &mut impl Around) {
+        self.flush(around);
+        match change {
+            RoleChange::Looking(why) => tracing::info!("LOOKING: {why}"),
+            RoleChange::Following { leader, epoch, serving, observer } => {
+                let what = if *observer { "OBSERVING" } else { "FOLLOWING" };
+                tracing::info!("{what} server {leader} in epoch {epoch}, serving: {serving}");
+            }
+            RoleChange::Leading { epoch, serving } => {
+                tracing::info!("LEADING in epoch {epoch}, serving: {serving}");
+            }
+            RoleChange::Stopped => tracing::info!("left the ensemble"),
+        }
+        let member = &mut self.member;
+        let lost = around.lend_alone(|state, _, _| member.handle_role(now, state, change));
+        self.reported = now.mono;
+        if self.member.is_serving() {
+            // A truncation that was refused loads nothing.
+            self.loading = false;
+        }
+        if lost {
+            around.close_all("this server is not serving requests any more");
+        }
+        around.role_changed(now, change, &self.member);
+    }
+
+    /// Applies everything that was delivered.
+    pub fn flush(&mut self, around: &mut impl Around) {
+        let member = &mut self.member;
+        while member.has_deliveries() {
+            around.lend_alone(|state, watches, out| {
+                member.apply(state, watches, out, APPLY_MAX);
+            });
+            if member.has_deliveries() {
+                // A long way to go: nobody waits for the end of it.
+                around.wake();
+            }
+        }
+    }
+
+    /// Begins a snapshot if one is due and possible; None while another one is under way: then ask
+    /// again after the next turn.
+    pub fn begin_snapshot(&mut self, around: &mut impl Around) -> Option<SnapshotCursor> {
+        if !self.snapshot_due || self.loading {
+            return None;
+        }
+        let cursor = around.lend_alone(|state, _, _| state.begin_snapshot())?;
+        self.snapshot_due = false;
+        Some(cursor)
+    }
+
+    /// Leaves the ensemble: a leader's followers elect another at once.
+    pub fn shut_down(&mut self, now: Now, around: &mut impl Around) {
+        self.member.peer_mut().shut_down(now.mono);
+        self.drain(now, around);
+        self.flush(around);
+    }
+}

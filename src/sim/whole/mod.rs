@@ -1,0 +1,107 @@
+//! Whole servers under a seed: the real replica, state, connections, recovery and file formats, on a
+//! disk that lies, spoken to in bytes by clients that keep a record.
+//!
+//! What `sim::world` does for Zab, this does for everything below the sockets. It is slower, and
+//! sees what that can't: what clients are told, and what a restart makes of the files.
+//!
+//! - [`world`]: hosts, time, one queue of events; [`links`]: what travels; [`files`]: log threads,
+//!   snapshots, starts and ends; [`nemesis`]: what goes wrong; [`phases`]: chaos, heal, deadlines;
+//! - [`process`] and [`alone`]: a server as its threads see it; [`conn`]: its side of a connection;
+//! - [`client`] and [`workload`]: who asks, and for what;
+//! - [`checks`]: what must be true at the end; more is checked on the way, where it happens.
+
+pub mod alone;
+pub mod checks;
+pub mod client;
+pub mod conn;
+pub mod files;
+pub mod links;
+pub mod nemesis;
+pub mod params;
+pub mod phases;
+pub mod process;
+pub mod workload;
+pub mod world;
+
+use std::collections::BTreeMap;
+
+use super::invariants::Violation;
+pub use params::{Kind, Params};
+use world::World;
+
+/// Bugs of the whole server, for the simulator to find. Made by the simulator on the server's
+/// behalf, except one that the state has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Writes are answered before they are synced.
+    ReplyBeforeSync,
+    /// A snapshot's name says one transaction too many.
+    SnapshotMisnamed,
+    /// Recovery takes damage in the middle of the log for its end.
+    DamageIsTheEnd,
+    /// The end of a session leaves its ephemerals.
+    EphemeralsStay,
+    /// Watch events come after the replies of the same turn.
+    EventsLate,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: &[Mutant] = &[
+        Mutant::ReplyBeforeSync,
+        Mutant::SnapshotMisnamed,
+        Mutant::DamageIsTheEnd,
+        Mutant::EphemeralsStay,
+        Mutant::EventsLate,
+    ];
+
+    /// By its name.
+    pub fn named(name: &str) -> Option<Mutant> {
+        Mutant::ALL.iter().copied().find(|m| format!("{m:?}") == name)
+    }
+}
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// What the seed picked.
+    pub params: Params,
+    /// What went wrong, if anything did.
+    pub violation: Option<Violation>,
+    /// A digest of everything that happened.
+    pub hash: u64,
+    /// Events handled.
+    pub events: u64,
+    /// Simulated time, in microseconds.
+    pub time_us: u64,
+    /// Transactions committed.
+    pub committed: usize,
+    /// What happened, and how often.
+    pub coverage: BTreeMap<&'static str, u64>,
+}
+
+/// Runs one seed, with a bug if one is named; prints every event if `verbose`.
+pub fn run(kind: Kind, seed: u64, mutant: Option<Mutant>, verbose: bool) -> Outcome {
+    let mut params = Params::of_seed(kind, seed);
+    if let Some(mutant) = mutant {
+        params.lean_towards(mutant);
+    }
+    let mut world = World::new(params.clone(), seed);
+    world.verbose = verbose;
+    world.run();
+    Outcome {
+        seed,
+        violation: world.violation.clone(),
+        hash: world.trace_hash(),
+        events: world.events(),
+        time_us: world.now(),
+        committed: world.witness.len(),
+        coverage: world.coverage,
+        params,
+    }
+}
+
+#[cfg(test)]
+mod tests;

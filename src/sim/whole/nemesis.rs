@@ -1,0 +1,214 @@
+//! What goes wrong: one fault at a time is chosen by the weights of the seed; what it does is undone
+//! some time later, or at the heal.
+
+use super::params::Fault;
+use super::world::{Parcel, What, World};
+use crate::sim::network::Port;
+use crate::storage::log_reader::{LogReader, Step};
+use crate::storage::names;
+
+/// How a fault ends.
+#[derive(Clone, Debug)]
+pub enum Undo {
+    /// These directions open.
+    Unblock(Vec<(usize, usize)>),
+    /// There is room on the disk again.
+    Room(usize),
+}
+
+impl World {
+    /// Makes something go wrong, and plans the next.
+    pub(super) fn fault(&mut self) {
+        if !self.chaos {
+            return;
+        }
+        let mean = self.params.fault_ms * 1000;
+        self.soon(1, 2 * mean, What::Fault);
+        let total: u64 = self.params.faults.iter().map(|(_, weight)| weight).sum();
+        let mut at = self.random.below(total);
+        let mut chosen = None;
+        for (fault, weight) in &self.params.faults {
+            if at < *weight {
+                chosen = Some(*fault);
+                break;
+            }
+            at -= weight;
+        }
+        if let Some(fault) = chosen {
+            self.inflict(fault);
+        }
+    }
+
+    /// Makes this go wrong, somewhere.
+    pub fn inflict(&mut self, fault: Fault) {
+        let host = self.random.below(self.slots.len() as u64) as usize;
+        let client = self.random.below(self.clients.len() as u64) as usize;
+        let running = self.slots[host].process.is_some();
+        let machine = self.random.permille(500);
+        self.say(|| format!("fault {fault:?}, host {host}, client {client}"));
+        match fault {
+            Fault::Kill if running => {
+                self.cover("fault: kill");
+                self.end(host, false);
+            }
+            Fault::Power if running => {
+                self.cover("fault: power loss");
+                self.end(host, true);
+            }
+            Fault::PowerOfAll => {
+                self.cover("fault: power loss of all");
+                for host in 0..self.slots.len() {
+                    self.end(host, true);
+                }
+            }
+            Fault::CutAtOp if running => {
+                let ops = self.random.below(14);
+                self.slots[host].disk.cut_power_after(ops);
+                self.slots[host].cut = Some(machine);
+            }
+            Fault::CutInStart => {
+                let ops = self.random.below(10);
+                self.slots[host].cut_start = Some((ops, machine));
+                if running {
+                    self.end(host, machine);
+                }
+            }
+            Fault::Stop if running => {
+                self.cover("fault: stop");
+                self.stop(host);
+            }
+            Fault::FailSync if running => {
+                self.slots[host].fails = true;
+                self.slots[host].disk.fail_syncs(1);
+            }
+            Fault::FullDisk if running => {
+                let room = self.random.below(20_000);
+                self.slots[host].full = true;
+                self.slots[host].disk.set_space(Some(room));
+                self.soon(100_000, 3_000_000, What::Undo(Undo::Room(host)));
+            }
+            Fault::StallDisk => {
+                self.cover("fault: disk stalls");
+                let until = self.now() + self.random.between(1_000, 1_500_000);
+                self.slots[host].stalled_until = until;
+            }
+            Fault::Damage => self.damage(host),
+            Fault::Pause => {
+                self.cover("fault: pause");
+                let long = self.params.tick_ms * 12_000;
+                self.slots[host].paused_until = self.now() + self.random.between(1, long);
+            }
+            Fault::ClockJump => {
+                self.cover("fault: clock jumps");
+                let hour = 3_600_000;
+                let jump = self.random.between(0, 2 * hour) as i64 - hour as i64;
+                self.slots[host].jump_ms += jump;
+            }
+            Fault::CutClient => {
+                if let Some(no) = self.clients[client].link() {
+                    self.cover("fault: client cut");
+                    self.send(no, 0, Parcel::End);
+                    self.send(no, 1, Parcel::End);
+                }
+            }
+            Fault::HalfOpen => {
+                if let Some(no) = self.clients[client].link() {
+                    self.cover("fault: half-open connection");
+                    let side = self.random.below(2) as usize;
+                    self.network.lose(&mut self.random, no, side, 20);
+                    self.network.lose(&mut self.random, no, 1 - side, 20);
+                    if self.random.permille(500) {
+                        self.send(no, side, Parcel::End);
+                    }
+                }
+            }
+            Fault::LostClient => {
+                self.cover("fault: lost client");
+                let seat = self.slots.len() + client;
+                let ways = (0..self.slots.len()).flat_map(|host| [(seat, host), (host, seat)]);
+                self.block_for_a_while(ways.collect());
+            }
+            Fault::Clog => {
+                let live = self.network.live();
+                if !live.is_empty() {
+                    self.cover("fault: clog");
+                    let (no, side) = (self.random.pick(&live), self.random.below(2) as usize);
+                    let until = self.now() + self.random.between(1_000, 3_000_000);
+                    self.network.clog(no, side, until);
+                }
+            }
+            Fault::PauseClient => {
+                self.cover("fault: client pauses");
+                let until = self.now() + self.random.between(1_000, 8_000_000);
+                self.clients[client].paused_until = until;
+            }
+            Fault::Purge => self.purge(host),
+            _ => {}
+        }
+    }
+
+    /// Blocks directions on the ports of learners and clients.
+    pub(super) fn block_for_a_while(&mut self, ways: Vec<(usize, usize)>) {
+        for (from, to) in &ways {
+            self.network.block(Port::Learner, *from, *to);
+        }
+        self.soon(1_000, 5_000_000, What::Undo(Undo::Unblock(ways)));
+    }
+
+    pub(super) fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Unblock(ways) => {
+                for (from, to) in ways {
+                    if self.network.unblock(Port::Learner, from, to) {
+                        self.release(from, to);
+                    }
+                }
+            }
+            Undo::Room(host) => {
+                self.slots[host].full = false;
+                self.slots[host].disk.set_space(None);
+            }
+        }
+    }
+
+    /// Lets go what waited for a direction, at once and in order.
+    pub(super) fn release(&mut self, from: usize, to: usize) {
+        for (conn, side, seq, parcel) in self.network.release(from, to) {
+            self.arrive(conn, side, seq, parcel);
+        }
+    }
+
+    /// Flips a bit of a transaction that is surely on disk and not in the newest batch, in the log of
+    /// a server that is down: it must be noticed, or not be needed.
+    fn damage(&mut self, host: usize) {
+        let Some(process) = &self.slots[host].process else { return };
+        let (newest, txns) = process.newest_batch();
+        if txns == 0 || !self.slots[host].flips.is_empty() {
+            return;
+        }
+        self.end(host, false);
+        let disk = self.slots[host].disk.clone();
+        let mut records = Vec::new();
+        for log in names::logs(&disk, &self.params.dirs().logs).unwrap_or_default() {
+            let Ok(mut reader) = LogReader::open(&disk, &log.path) else { continue };
+            while let Ok(Step::Record(record)) = reader.step() {
+                if record.zxid.0 <= newest.0 - txns as i64 {
+                    let length = record.entry.len() as u64;
+                    records.push((log.path.clone(), record.offset, length));
+                }
+            }
+        }
+        // Mostly near the end, where it is still needed.
+        let tail = records.split_off(records.len().saturating_sub(20));
+        if tail.is_empty() {
+            return;
+        }
+        let (path, offset, length) = tail[self.random.below(tail.len() as u64) as usize].clone();
+        let at = offset + self.random.below(length + 13);
+        let mask = 1 << self.random.below(8);
+        if disk.flip(&path, at, mask).is_ok() {
+            self.cover("fault: damage");
+            self.slots[host].flips.push((path, at, mask));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! One server process: the real values, and what the threads around them hold.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::auth::Auth;
+use crate::host::snapshot::Walk;
+use crate::host::transfer::Cell;
+use crate::replica::conn::{Rules, Submit};
+use crate::state::StateMachine;
+use crate::state::watch::WatchTable;
+use crate::types::{ConnId, Instant, Now, SessionId, Zxid};
+
+use super::alone::Alone;
+use super::conn::{Outlets, Side};
+
+/// What waits for the node thread.
+#[derive(Debug)]
+pub enum NodeEvent {
+    /// A connection wants something ordered.
+    Submit(Submit),
+    /// A connection is gone.
+    Closed(ConnId),
+    /// The log thread has made something durable.
+    Logged(crate::host::group::LogDone),
+}
+
+/// What a turn of the node thread came to, for the world to check.
+#[derive(Debug)]
+pub enum Note {
+    /// A transaction was applied as committed.
+    Committed(Zxid, Bytes),
+    /// The state is at this transaction and has this digest.
+    At(Zxid, i64),
+    /// A session's end was proposed because it was silent.
+    Expired(SessionId),
+    /// The process can't go on: a disk error.
+    Failed(crate::storage::Error),
+}
+
+/// What orders the writes.
+#[derive(Debug)]
+pub enum Brain {
+    /// A server alone.
+    Alone(Box<Alone>),
+}
+
+/// A running process.
+#[derive(Debug)]
+pub struct Process {
+    /// The state behind its lock.
+    pub cell: Arc<Cell>,
+    /// Who watches what.
+    pub watches: WatchTable,
+    /// Bounds and schemes.
+    pub rules: Rules,
+    /// Client connections.
+    pub sides: BTreeMap<ConnId, Side>,
+    /// Connections whose task is to run.
+    pub woken: BTreeSet<ConnId>,
+    /// What arrives at the node thread.
+    pub inbox: VecDeque<NodeEvent>,
+    /// What orders the writes.
+    pub brain: Brain,
+    /// The snapshot thread's work.
+    pub walk: Option<Walk>,
+    /// Take a snapshot at the first opportunity.
+    pub snapshot_due: bool,
+    /// When each session was last heard of here, and its timeout in ms: a lower bound.
+    pub heard: BTreeMap<SessionId, (Instant, i32)>,
+    /// For the world.
+    pub notes: Vec<Note>,
+    /// Events that a bug has kept back.
+    pub late: Vec<(ConnId, BytesMut)>,
+    /// That bug.
+    pub is_late: bool,
+}
+
+impl Process {
+    /// Around a state.
+    pub fn new(state: StateMachine, rules: Rules, brain: Brain, now: Instant) -> Process {
+        let heard =
+            state.sessions().iter().map(|(id, timeout_ms)| (id, (now, timeout_ms))).collect();
+        Process {
+            cell: Arc::new(Cell::new(Arc::new(parking_lot::RwLock::new(state)))),
+            watches: WatchTable::new(),
+            rules,
+            sides: BTreeMap::new(),
+            woken: BTreeSet::new(),
+            inbox: VecDeque::new(),
+            brain,
+            walk: None,
+            snapshot_due: false,
+            heard,
+            notes: Vec::new(),
+            late: Vec::new(),
+            is_late: false,
+        }
+    }
+
+    /// The last transaction applied.
+    pub fn last_zxid(&self) -> Zxid {
+        self.cell.state.read().last_zxid()
+    }
+
+    /// The node thread handles what has arrived. `here`: small batches are synced at once.
+    pub fn turn(&mut self, now: Now, here: bool) {
+        match &self.brain {
+            Brain::Alone(_) => self.turn_alone(now, here),
+        }
+    }
+
+    /// When the node thread has something to do without being told.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.brain {
+            Brain::Alone(alone) => alone.replica.poll_timeout(),
+        }
+    }
+
+    /// The newest batch made durable: its last transaction, and how many it has.
+    pub fn newest_batch(&self) -> (Zxid, u64) {
+        match &self.brain {
+            Brain::Alone(alone) => alone.newest_batch,
+        }
+    }
+
+    /// Begins a snapshot if one is due and none is under way; true if there is one to write.
+    pub(super) fn begin_snapshot(&mut self) -> Option<crate::state::SnapshotCursor> {
+        if !self.snapshot_due {
+            return None;
+        }
+        let cursor = self.cell.state.write().begin_snapshot()?;
+        self.snapshot_due = false;
+        Some(cursor)
+    }
+
+    /// Bytes of a client.
+    pub fn receive(&mut self, conn: ConnId, now: Instant, bytes: &[u8]) {
+        let Some(side) = self.sides.get_mut(&conn) else { return };
+        side.input.extend_from_slice(bytes);
+        side.active = now;
+        if let Some((session, timeout_ms)) = side.session {
+            self.heard.insert(session, (now, timeout_ms));
+        }
+        self.woken.insert(conn);
+    }
+
+    /// Lets the events go that a bug has kept back, behind everything else.
+    pub(super) fn let_go(&mut self) {
+        for (conn, event) in self.late.drain(..) {
+            if let Some(side) = self.sides.get_mut(&conn) {
+                side.out.extend_from_slice(&event);
+                self.woken.insert(conn);
+            }
+        }
+    }
+}
+
+/// The way to the connections, with the parts of a process that it borrows.
+pub(super) fn outlets<'a>(
+    sides: &'a mut BTreeMap<ConnId, Side>,
+    woken: &'a mut BTreeSet<ConnId>,
+    auth: &'a Auth,
+    late: Option<&'a mut Vec<(ConnId, BytesMut)>>,
+) -> Outlets<'a> {
+    Outlets { sides, woken, auth, late }
+}

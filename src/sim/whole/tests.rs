@@ -1,0 +1,47 @@
+use super::*;
+
+/// The first seed under which a bug shows; the seeds are those a test has time for.
+fn found(kind: Kind, mutant: Mutant, seeds: u64) -> Option<(u64, Violation)> {
+    (0..seeds).find_map(|seed| Some((seed, run(kind, seed, Some(mutant), false).violation?)))
+}
+
+#[test]
+fn a_server_alone_survives_what_a_disk_can_do() {
+    for seed in 0..12 {
+        let outcome = run(Kind::One, seed, None, false);
+        assert_eq!(outcome.violation, None, "seed {seed}: {:?}", outcome.params);
+        assert!(outcome.committed > 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    let (first, second) = (run(Kind::One, 3, None, false), run(Kind::One, 3, None, false));
+    assert_eq!((first.hash, first.events), (second.hash, second.events));
+    assert_ne!(first.hash, run(Kind::One, 4, None, false).hash);
+}
+
+#[test]
+fn a_reply_before_the_sync_is_found() {
+    assert!(found(Kind::One, Mutant::ReplyBeforeSync, 12).is_some());
+}
+
+#[test]
+fn a_snapshot_under_the_wrong_name_is_found() {
+    assert!(found(Kind::One, Mutant::SnapshotMisnamed, 12).is_some());
+}
+
+#[test]
+fn damage_taken_for_the_end_of_the_log_is_found() {
+    assert!(found(Kind::One, Mutant::DamageIsTheEnd, 12).is_some());
+}
+
+#[test]
+fn ephemerals_that_outlive_their_session_are_found() {
+    assert!(found(Kind::One, Mutant::EphemeralsStay, 12).is_some());
+}
+
+#[test]
+fn watch_events_behind_the_data_are_found() {
+    assert!(found(Kind::One, Mutant::EventsLate, 12).is_some());
+}

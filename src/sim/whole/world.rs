@@ -1,0 +1,469 @@
+//! One run: servers, disks, clients, the network, time, and one queue of events, ordered by time and
+//! then by when an event was put into it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::client::Client;
+use super::nemesis::Undo;
+use super::params::Params;
+use super::process::{NodeEvent, Note, Process};
+use crate::sim::invariants::Violation;
+use crate::sim::network::{ConnNo, Network, Travels};
+use crate::sim::random::Random;
+use crate::sim::witness::Witness;
+use crate::storage::sim_disk::SimDisk;
+use crate::types::{ConnId, Instant, Now, WallTime};
+
+/// What travels on a connection.
+#[derive(Clone, Debug)]
+pub enum Parcel {
+    /// Bytes of a client connection, some of them.
+    Bytes(Bytes),
+    /// The connection ends here.
+    End,
+}
+
+impl Travels for Parcel {
+    fn is_end(&self) -> bool {
+        matches!(self, Parcel::End)
+    }
+}
+
+/// What is about to happen.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// The node thread looks at the clock.
+    Timer { host: usize, life: u64 },
+    /// The node thread handles what has arrived.
+    Turn { host: usize, life: u64 },
+    /// A connection's task runs.
+    Task { host: usize, life: u64, conn: ConnId },
+    /// The log thread begins.
+    Log { host: usize, life: u64 },
+    /// The log thread reports.
+    Logged { host: usize, life: u64 },
+    /// The snapshot thread goes on.
+    Burst { host: usize, life: u64 },
+    /// Idle connections are looked for.
+    Sweep { host: usize, life: u64 },
+    /// Old files are removed.
+    Purge { host: usize },
+    /// Something arrives.
+    Arrive { conn: ConnNo, side: usize, seq: u64, parcel: Parcel },
+    /// A client acts.
+    Think { client: usize },
+    /// A client's attempt to connect has come to something.
+    Dialled { client: usize, host: usize },
+    /// A server starts.
+    Restart { host: usize },
+    /// Something goes wrong.
+    Fault,
+    /// A fault ends.
+    Undo(Undo),
+}
+
+/// The order of the queue.
+#[derive(Debug)]
+struct Scheduled {
+    at: u64,
+    seq: u64,
+    what: What,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.seq) == (other.at, other.seq)
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.seq).cmp(&(other.at, other.seq))
+    }
+}
+
+/// One server's place in the world.
+#[derive(Debug)]
+pub struct Slot {
+    /// The process, while it runs.
+    pub process: Option<Process>,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Which of its lives.
+    pub life: u64,
+    /// It handles nothing before this.
+    pub paused_until: u64,
+    /// Its disk answers nothing before this.
+    pub stalled_until: u64,
+    /// Of its monotonic clock, in parts per thousand.
+    pub drift: i64,
+    /// Of its wall clock, ms.
+    pub jump_ms: i64,
+    /// A turn is scheduled.
+    pub turning: bool,
+    /// The one timer event that counts.
+    pub timer_at: Option<u64>,
+    /// Armed: how it ends when the disk's operations run out. True: with its machine.
+    pub cut: Option<bool>,
+    /// Armed for the next start: after so many operations, and how.
+    pub cut_start: Option<(u64, bool)>,
+    /// The disk is full.
+    pub full: bool,
+    /// A sync will fail.
+    pub fails: bool,
+    /// Bits flipped in files: path, offset, mask.
+    pub flips: Vec<(PathBuf, u64, u8)>,
+}
+
+/// One run.
+#[derive(Debug)]
+pub struct World {
+    /// What the seed picked.
+    pub params: Params,
+    /// The one generator.
+    pub random: Random,
+    now: u64,
+    seq: u64,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    /// The servers.
+    pub slots: Vec<Slot>,
+    /// The clients.
+    pub clients: Vec<Client>,
+    /// Servers are its hosts 0 to n-1, clients those from n on.
+    pub network: Network<Parcel>,
+    /// Everything committed.
+    pub witness: Witness,
+    /// The newest transaction committed.
+    pub committed: i64,
+    /// The state's digest after transactions.
+    pub digests: BTreeMap<i64, i64>,
+    /// What went wrong, first.
+    pub violation: Option<Violation>,
+    /// What happened, and how often.
+    pub coverage: BTreeMap<&'static str, u64>,
+    /// Print every event.
+    pub verbose: bool,
+    /// Faults happen.
+    pub chaos: bool,
+    /// Clients ask for nothing but what tells whether they are served.
+    pub probing: bool,
+    hash: u64,
+    events: u64,
+}
+
+impl World {
+    /// Every server down, on empty disks.
+    pub fn new(params: Params, seed: u64) -> World {
+        let mut random = Random::new(seed ^ 0x5eed_cafe);
+        let drift = params.drift_permille;
+        let slots = (0..params.servers()).map(|_| Slot {
+            process: None,
+            disk: SimDisk::new(random.bits()),
+            life: 0,
+            paused_until: 0,
+            stalled_until: 0,
+            drift: random.between(0, 2 * drift) as i64 - drift as i64,
+            jump_ms: 0,
+            turning: false,
+            timer_at: None,
+            cut: None,
+            cut_start: None,
+            full: false,
+            fails: false,
+            flips: Vec::new(),
+        });
+        let slots: Vec<Slot> = slots.collect();
+        let clients = (0..params.clients)
+            .map(|_| Client::new((random.between(2, 20) * params.tick_ms) as i32));
+        let clients: Vec<Client> = clients.collect();
+        World {
+            network: Network::new(slots.len() + clients.len()),
+            slots,
+            clients,
+            random,
+            now: 0,
+            seq: 0,
+            queue: BinaryHeap::new(),
+            witness: Witness::default(),
+            committed: 0,
+            digests: BTreeMap::new(),
+            violation: None,
+            coverage: BTreeMap::new(),
+            verbose: false,
+            chaos: false,
+            probing: false,
+            hash: 0,
+            events: 0,
+            params,
+        }
+    }
+
+    /// The time, in microseconds.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// A digest of everything that happened: equal for equal seeds.
+    pub fn trace_hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Events handled so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Schedules an event.
+    pub(super) fn at(&mut self, at: u64, what: What) {
+        self.seq += 1;
+        self.queue.push(Reverse(Scheduled { at, seq: self.seq, what }));
+    }
+
+    /// Schedules an event some time from now.
+    pub(super) fn soon(&mut self, low: u64, high: u64, what: What) {
+        let at = self.now + self.random.between(low, high);
+        self.at(at, what);
+    }
+
+    /// Counts that something happened.
+    pub(super) fn cover(&mut self, what: &'static str) {
+        *self.coverage.entry(what).or_default() += 1;
+    }
+
+    /// Something is wrong.
+    pub(super) fn fail(&mut self, invariant: &'static str, what: String) {
+        if self.violation.is_none() {
+            self.say(|| format!("VIOLATION {invariant}: {what}"));
+            self.violation = Some(Violation { invariant, what });
+        }
+    }
+
+    /// Prints a line of the score, if it is wanted.
+    pub(super) fn say(&self, text: impl FnOnce() -> String) {
+        if self.verbose {
+            println!("{:>8}.{:03} {}", self.now / 1000, self.now % 1000, text());
+        }
+    }
+
+    /// Mixes something into the trace.
+    pub(super) fn mix(&mut self, n: u64) {
+        self.hash = (self.hash ^ n).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
+    }
+
+    /// Handles events until this time, or until something is wrong.
+    pub fn run_until(&mut self, time: u64) {
+        while self.violation.is_none() && self.queue.peek().is_some_and(|e| e.0.at <= time) {
+            self.step();
+        }
+        self.now = self.now.max(time);
+    }
+
+    /// Handles events until the condition holds, or for `limit` µs; whether it holds.
+    pub fn run_while_not(&mut self, limit: u64, done: impl Fn(&World) -> bool) -> bool {
+        let end = self.now + limit;
+        while !done(self) {
+            if self.violation.is_some() || self.queue.peek().is_none_or(|e| e.0.at > end) {
+                self.now = self.now.max(end);
+                return done(self);
+            }
+            self.step();
+        }
+        true
+    }
+
+    fn step(&mut self) {
+        let Some(Reverse(next)) = self.queue.pop() else { return };
+        self.now = self.now.max(next.at);
+        self.events += 1;
+        self.mix(self.now);
+        self.handle(next.what);
+    }
+
+    /// A server's clocks.
+    pub(super) fn clock(&self, host: usize) -> Now {
+        let slot = &self.slots[host];
+        let mono = i128::from(self.now) * i128::from(1000 + slot.drift) / 1000;
+        let wall = 1_700_000_000_000 + (self.now / 1000) as i64 + slot.jump_ms;
+        // One hour in, as the real one is.
+        Now { mono: Instant(3_600_000_000 + mono as u64), wall: WallTime(wall) }
+    }
+
+    /// When a server's clock will say this.
+    fn global(&self, host: usize, local: Instant) -> u64 {
+        let rate = i128::from(1000 + self.slots[host].drift);
+        let passed = i128::from(local.0.saturating_sub(3_600_000_000));
+        ((passed * 1000 + rate - 1) / rate) as u64
+    }
+
+    /// Whether an event is for the server's present life.
+    pub(super) fn alive(&self, host: usize, life: u64) -> bool {
+        self.slots[host].life == life && self.slots[host].process.is_some()
+    }
+
+    /// Whether the server stands still; then the event comes again later.
+    fn paused(&mut self, host: usize, what: What) -> bool {
+        let until = self.slots[host].paused_until;
+        let paused = until > self.now;
+        if paused {
+            self.at(until, what);
+        }
+        paused
+    }
+
+    fn handle(&mut self, what: What) {
+        match what {
+            What::Timer { host, life } => {
+                if self.alive(host, life) && self.slots[host].timer_at == Some(self.now) {
+                    self.slots[host].timer_at = None;
+                    self.wake(host);
+                }
+            }
+            What::Turn { host, life } => {
+                if self.alive(host, life) && !self.paused(host, What::Turn { host, life }) {
+                    self.turn(host);
+                }
+            }
+            What::Task { host, life, conn } => {
+                if self.alive(host, life) && !self.paused(host, What::Task { host, life, conn }) {
+                    self.task(host, conn);
+                }
+            }
+            What::Log { host, life } => {
+                if self.alive(host, life) && !self.paused(host, What::Log { host, life }) {
+                    self.log(host);
+                }
+            }
+            What::Logged { host, life } => {
+                if self.alive(host, life) && !self.paused(host, What::Logged { host, life }) {
+                    self.logged(host);
+                }
+            }
+            What::Burst { host, life } => {
+                if self.alive(host, life) && !self.paused(host, What::Burst { host, life }) {
+                    self.burst(host);
+                }
+            }
+            What::Sweep { host, life } => {
+                if self.alive(host, life) && !self.paused(host, What::Sweep { host, life }) {
+                    self.sweep(host);
+                    self.at(self.now + 1_000_000, What::Sweep { host, life });
+                }
+            }
+            What::Purge { host } => {
+                self.purge(host);
+                let mean = self.params.purge_ms * 1000;
+                self.soon(1, 2 * mean, What::Purge { host });
+            }
+            What::Arrive { conn, side, seq, parcel } => self.arrive(conn, side, seq, parcel),
+            What::Think { client } => self.think(client),
+            What::Dialled { client, host } => self.dialled(client, host),
+            What::Restart { host } => self.boot(host),
+            What::Fault => self.fault(),
+            What::Undo(undo) => self.undo(undo),
+        }
+    }
+
+    // The node thread.
+
+    /// The node thread has something to do.
+    pub(super) fn wake(&mut self, host: usize) {
+        let slot = &mut self.slots[host];
+        if slot.process.is_some() && !slot.turning {
+            slot.turning = true;
+            let life = slot.life;
+            self.soon(1, 60, What::Turn { host, life });
+        }
+    }
+
+    /// Hands something to the node thread.
+    pub(super) fn tell(&mut self, host: usize, event: NodeEvent) {
+        if let Some(process) = &mut self.slots[host].process {
+            process.inbox.push_back(event);
+            self.wake(host);
+        }
+    }
+
+    fn turn(&mut self, host: usize) {
+        let now = self.clock(host);
+        let quick = self.params.quick;
+        let stalled = self.slots[host].stalled_until > self.now;
+        let here = self.random.permille(quick) && !stalled;
+        self.slots[host].turning = false;
+        let Some(process) = &mut self.slots[host].process else { return };
+        process.turn(now, here);
+        self.after_turn(host);
+    }
+
+    /// Does what a turn of the node thread asks for.
+    pub(super) fn after_turn(&mut self, host: usize) {
+        let now = self.clock(host);
+        let Some(process) = &mut self.slots[host].process else { return };
+        for note in std::mem::take(&mut process.notes) {
+            self.note(host, now, note);
+            if self.slots[host].process.is_none() || self.violation.is_some() {
+                return;
+            }
+        }
+        self.run_tasks(host);
+        self.start_snapshot(host);
+        self.start_log(host);
+        self.set_timer(host);
+    }
+
+    fn note(&mut self, host: usize, now: Now, note: Note) {
+        match note {
+            Note::Committed(zxid, entry) => {
+                self.mix(zxid.0 as u64);
+                self.committed = self.committed.max(zxid.0);
+                if let Err(what) = self.witness.commit(zxid.0, &entry) {
+                    self.fail("OneTxnPerZxid", what);
+                }
+            }
+            Note::At(zxid, digest) => {
+                self.mix(digest as u64);
+                self.check_digest(host, zxid, digest);
+            }
+            Note::Expired(session) => {
+                self.cover("session expired");
+                self.say(|| format!("{host} expires session 0x{:x}", session.0));
+                let process = self.slots[host].process.as_ref();
+                let heard = process.and_then(|p| p.heard.get(&session)).copied();
+                if let Some((heard, timeout_ms)) = heard
+                    && now.mono.since(heard).as_millis() < timeout_ms as u128
+                {
+                    let text = format!(
+                        "{host}: session 0x{:x} of {timeout_ms} ms ended after {} ms of silence",
+                        session.0,
+                        now.mono.since(heard).as_millis()
+                    );
+                    self.fail("NoEarlyExpiry", text);
+                }
+            }
+            Note::Failed(error) => self.disk_failed(host, &error),
+        }
+    }
+
+    fn set_timer(&mut self, host: usize) {
+        let due = self.slots[host].process.as_ref().and_then(Process::poll_timeout);
+        let life = self.slots[host].life;
+        if let Some(due) = due {
+            let at = self.global(host, due).max(self.now + 1);
+            if self.slots[host].timer_at.is_none_or(|t| t > at || t <= self.now) {
+                self.slots[host].timer_at = Some(at);
+                self.at(at, What::Timer { host, life });
+            }
+        }
+    }
+}
