@@ -118,11 +118,11 @@ fn drive(
             }
         }
     });
-    let (mut ok, mut bad, mut other) = (0, Vec::new(), Vec::new());
+    let (mut ok, mut bad, mut other) = (Vec::new(), Vec::new(), Vec::new());
     let end = Instant::now() + Duration::from_secs(300);
     loop {
         match received.recv_timeout(Duration::from_secs(120)) {
-            Ok(line) if line.starts_with("ok ") => ok += 1,
+            Ok(line) if line.starts_with("ok ") => ok.push(canonical(&line[3..])),
             Ok(line) if line.starts_with("FAILED ") => bad.push(line),
             Ok(line) if line.starts_with("@restart") => {
                 restart(&line)?;
@@ -147,13 +147,26 @@ fn drive(
     let status = child.0.wait()?;
     let noise = noise.lock().unwrap_or_else(|e| e.into_inner());
     let tail = |lines: &[String]| lines[lines.len().saturating_sub(40)..].join("\n");
-    if !bad.is_empty() || !status.success() || ok < least {
+    if !bad.is_empty() || !status.success() || ok.len() < least {
         return Err(Stop::failed(format!(
-            "{shown}: {status}, {ok} ok (at least {least} awaited)\n{}\n{}\n{}",
+            "{shown}: {status}, {} ok (at least {least} awaited)\n{}\n{}\n{}",
+            ok.len(),
             bad.join("\n"),
             tail(&other),
             tail(&noise)
         )));
     }
-    Ok(format!("{ok} scenarios"))
+    Ok(format!("{} scenarios: {}", ok.len(), ok.join(", ")))
+}
+
+/// One spelling for all languages.
+fn canonical(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.trim().chars() {
+        if c.is_ascii_uppercase() {
+            out.push('-');
+        }
+        out.push(if c == '_' { '-' } else { c.to_ascii_lowercase() });
+    }
+    out
 }

@@ -58,17 +58,17 @@ fn program(
 pub fn all() -> Vec<Program> {
     let mut all = Vec::new();
     for (version, level) in JAVA {
-        all.push(program(format!("java-{version}"), *level, 12, move |_| java(version)));
+        all.push(program(format!("java-{version}"), *level, 15, move |_| java(version)));
     }
-    all.push(program(format!("curator-{CURATOR}"), Level::Quick, 12, |_| curator()));
-    all.push(program(format!("kazoo-{KAZOO}"), Level::Quick, 12, |_| kazoo()));
-    all.push(program(format!("go-zookeeper-{GO}"), Level::Quick, 10, |_| go()));
-    all.push(program("c".to_string(), Level::Quick, 8, |_| c()));
-    all.push(program("node-zookeeper-client".to_string(), Level::Quick, 8, |_| node()));
-    all.push(program("rust-zookeeper-client".to_string(), Level::Ci, 10, |_| {
+    all.push(program(format!("curator-{CURATOR}"), Level::Quick, 20, |_| curator()));
+    all.push(program(format!("kazoo-{KAZOO}"), Level::Quick, 18, |_| kazoo()));
+    all.push(program(format!("go-zookeeper-{GO}"), Level::Quick, 14, |_| go()));
+    all.push(program("c".to_string(), Level::Quick, 15, |_| c()));
+    all.push(program("node-zookeeper-client".to_string(), Level::Quick, 14, |_| node()));
+    all.push(program("rust-zookeeper-client".to_string(), Level::Ci, 16, |_| {
         rust("scenarios-zookeeper-client")
     }));
-    all.push(program("rust-tokio-zookeeper".to_string(), Level::Ci, 6, |_| {
+    all.push(program("rust-tokio-zookeeper".to_string(), Level::Ci, 11, |_| {
         rust("scenarios-tokio-zookeeper")
     }));
     all

@@ -305,6 +305,12 @@ impl Executor<'_> {
             }
         }
         self.conns.insert(name.to_string(), conn);
+        // The server closes the session's former connection, at its leisure.
+        let mut others = self.conns.iter().filter(|(n, _)| n.as_str() != name);
+        let former = others.find(|(_, c)| c.client.is_some() && c.session == session);
+        if let Some(former) = former.filter(|_| session != 0).map(|(n, _)| n.clone()) {
+            self.read(&former, PATIENCE, true);
+        }
         self.look_at_others(name)
     }
 

@@ -64,22 +64,12 @@ static int await_event(struct watch *w, int count) {
     return 0;
 }
 
-static void synced(int rc, const char *value, const void *context) {
-    (void)rc, (void)value, (void)context;
-}
-
-/* What others have written is seen by the reads that follow, whichever member zh is connected to. */
-static zhandle_t *fresh_reads(zhandle_t *zh) {
-    zoo_async(zh, "/", synced, NULL);
-    return zh;
-}
-
 static zhandle_t *open_handle(void) {
     struct watch *w = fresh();
     zhandle_t *zh = zookeeper_init(hosts, seen, 15000, NULL, w, 0);
     for (int i = 0; zh && i < 1200; i++) {
         if (zoo_state(zh) == ZOO_CONNECTED_STATE) {
-            return fresh_reads(zh);
+            return zh;
         }
         usleep(50000);
     }
@@ -241,6 +231,151 @@ static int membership(zhandle_t *zh, const char *root) {
     return 1;
 }
 
+static void synced(int rc, const char *value, const void *data) {
+    (void)rc;
+    (void)value;
+    *(volatile int *)data = 1;
+}
+
+/* What another session wrote may not have reached this one's member yet. */
+static void sync_now(zhandle_t *zh, const char *path) {
+    volatile int *done = calloc(1, sizeof *done);
+    zoo_async(zh, path, synced, (void *)done);
+    for (int i = 0; i < 30000 && !*done; i++) {
+        usleep(1000);
+    }
+}
+
+/* Who has the smallest number leads; the others watch the one before them. */
+static int election(zhandle_t *zh, const char *root) {
+    (void)zh;
+    zhandle_t *all[3];
+    char places[3][300];
+    for (int i = 0; i < 3; i++) {
+        all[i] = open_handle();
+        CHECK(all[i] && zoo_create(all[i], at(root, "/n-"), NULL, -1, &ZOO_OPEN_ACL_UNSAFE,
+                                   ZOO_EPHEMERAL | ZOO_SEQUENCE, places[i], sizeof places[i]) == ZOK, "candidate");
+    }
+    for (int i = 0; i < 3; i++) {
+        if (i > 0) {
+            struct watch *w = fresh();
+            struct Stat stat;
+            CHECK(zoo_wexists(all[i], places[i - 1], seen, w, &stat) == ZNONODE
+                      || (await_event(w, 1) && w->last == ZOO_DELETED_EVENT), "the leader left");
+        }
+        struct String_vector names;
+        CHECK(zoo_get_children(all[i], root, 0, &names) == ZOK && names.count == 3 - i, "%d left", names.count);
+        deallocate_String_vector(&names);
+        zookeeper_close(all[i]);
+    }
+    return 1;
+}
+
+static int passed;
+
+static void *barrier_worker(void *argument) {
+    const char *root = argument;
+    zhandle_t *zh = open_handle();
+    char mine[300];
+    snprintf(mine, sizeof mine, "%s/m-", root);
+    if (!zh || zoo_create(zh, mine, NULL, -1, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL | ZOO_SEQUENCE, NULL, 0) != ZOK) {
+        return NULL;
+    }
+    for (;;) {
+        struct watch *w = fresh();
+        struct String_vector names;
+        if (zoo_wget_children(zh, root, seen, w, &names) != ZOK) {
+            return NULL;
+        }
+        int inside_now = names.count;
+        deallocate_String_vector(&names);
+        if (inside_now == 3) {
+            break;
+        }
+        if (!await_event(w, 1)) {
+            return NULL;
+        }
+    }
+    __sync_add_and_fetch(&passed, 1);
+    for (int i = 0; i < 600 && __sync_add_and_fetch(&passed, 0) < 3; i++) {
+        usleep(50000);
+    }
+    zookeeper_close(zh);
+    return NULL;
+}
+
+static int barrier(zhandle_t *zh, const char *root) {
+    (void)zh;
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        pthread_create(&threads[i], NULL, barrier_worker, (void *)root);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    CHECK(passed == 3, "%d came through", passed);
+    return 1;
+}
+
+static int registry(zhandle_t *zh, const char *root) {
+    zhandle_t *servers[3];
+    for (int i = 0; i < 3; i++) {
+        servers[i] = open_handle();
+        char address[20];
+        int len = snprintf(address, sizeof address, "10.0.0.%d:80", i);
+        CHECK(servers[i] && zoo_create(servers[i], at(root, "/host-"), address, len, &ZOO_OPEN_ACL_UNSAFE,
+                                       ZOO_EPHEMERAL | ZOO_SEQUENCE, NULL, 0) == ZOK, "register");
+    }
+    sync_now(zh, root);
+    struct watch *w = fresh();
+    struct String_vector names;
+    CHECK(zoo_wget_children(zh, root, seen, w, &names) == ZOK && names.count == 3, "%d hosts", names.count);
+    qsort(names.data, names.count, sizeof *names.data, by_name);
+    char path[300], data[20];
+    snprintf(path, sizeof path, "%s/%s", root, names.data[1]);
+    deallocate_String_vector(&names);
+    int len = sizeof data;
+    CHECK(zoo_get(zh, path, 0, data, &len, NULL) == ZOK && len == 11 && memcmp(data, "10.0.0.1:80", 11) == 0, "data");
+    zookeeper_close(servers[1]);
+    CHECK(await_event(w, 1) && w->last == ZOO_CHILD_EVENT, "one left");
+    CHECK(zoo_get_children(zh, root, 0, &names) == ZOK && names.count == 2, "%d hosts", names.count);
+    deallocate_String_vector(&names);
+    zookeeper_close(servers[0]);
+    zookeeper_close(servers[2]);
+    return 1;
+}
+
+/* The session goes on through the last of the members. */
+static int session_move(zhandle_t *zh, const char *root) {
+    (void)zh;
+    const char *old = hosts;
+    char first_host[100];
+    snprintf(first_host, sizeof first_host, "%.*s", (int)strcspn(hosts, ","), hosts);
+    hosts = first_host;
+    zhandle_t *first = open_handle();
+    hosts = old;
+    CHECK(first && zoo_create(first, at(root, "/e"), NULL, -1, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, NULL, 0) == ZOK,
+          "create");
+    const char *last = strrchr(hosts, ',') ? strrchr(hosts, ',') + 1 : hosts;
+    clientid_t id = *zoo_client_id(first);
+    zhandle_t *second = zookeeper_init(last, seen, 15000, &id, fresh(), 0);
+    for (int i = 0; i < 1200 && zoo_state(second) != ZOO_CONNECTED_STATE; i++) {
+        usleep(50000);
+    }
+    CHECK(zoo_client_id(second)->client_id == id.client_id, "another session");
+    /* The first handle takes the session back when it can: two that share one take turns. */
+    struct Stat stat;
+    int rc = -1;
+    for (int i = 0; i < 100 && rc != ZOK && rc != ZNONODE; i++) {
+        sync_now(second, root);
+        rc = zoo_exists(second, at(root, "/e"), 0, &stat);
+    }
+    CHECK(rc == ZOK && stat.ephemeralOwner == id.client_id, "ephemeral: %d", rc);
+    zookeeper_close(second);
+    zookeeper_close(first);
+    return 1;
+}
+
 static int multi(zhandle_t *zh, const char *root) {
     zoo_op_t ops[4];
     zoo_op_result_t results[4];
@@ -278,7 +413,7 @@ static int acl(zhandle_t *zh, const char *root) {
     CHECK(zoo_create(bob, at(root, "/mine"), "x", 1, &ZOO_CREATOR_ALL_ACL, 0, NULL, 0) == ZOK, "create");
     char buffer[20];
     int len = sizeof buffer;
-    fresh_reads(zh);
+    sync_now(zh, root);
     CHECK(zoo_get(zh, at(root, "/mine"), 0, buffer, &len, NULL) == ZNOAUTH, "not for others");
     CHECK(zoo_get(bob, at(root, "/mine"), 0, buffer, &len, NULL) == ZOK, "but for me");
     struct ACL_vector list;
@@ -287,7 +422,7 @@ static int acl(zhandle_t *zh, const char *root) {
           "getACL");
     CHECK(zoo_set_acl(bob, at(root, "/mine"), stat.aversion, &ZOO_OPEN_ACL_UNSAFE) == ZOK, "setACL");
     len = sizeof buffer;
-    fresh_reads(zh);
+    sync_now(zh, root);
     CHECK(zoo_get(zh, at(root, "/mine"), 0, buffer, &len, NULL) == ZOK, "open now");
     zookeeper_close(bob);
     return 1;
@@ -304,7 +439,7 @@ static int chroot_scenario(zhandle_t *zh, const char *root) {
     CHECK(zoo_create(inside, "/x", "1", 1, &ZOO_OPEN_ACL_UNSAFE, 0, path, sizeof path) == ZOK
               && strcmp(path, "/x") == 0, "create %s", path);
     struct Stat stat;
-    fresh_reads(zh);
+    sync_now(zh, root);
     CHECK(zoo_exists(zh, at(root, "/x"), 0, &stat) == ZOK, "outside");
     zookeeper_close(inside);
     return 1;
@@ -357,14 +492,52 @@ static int reconnect(zhandle_t *zh, const char *root) {
     return 1;
 }
 
+/* Many sessions come back at once. */
+static int storm(zhandle_t *zh, const char *root) {
+    enum { COUNT = 20 };
+    zhandle_t *all[COUNT];
+    int64_t ids[COUNT];
+    char path[300];
+    (void)zh;
+    for (int i = 0; i < COUNT; i++) {
+        all[i] = open_handle();
+        snprintf(path, sizeof path, "%s/e%d", root, i);
+        CHECK(all[i] && zoo_create(all[i], path, NULL, -1, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, NULL, 0) == ZOK, "create");
+        ids[i] = zoo_client_id(all[i])->client_id;
+    }
+    printf("@restart\n");
+    fflush(stdout);
+    char line[100];
+    CHECK(fgets(line, sizeof line, stdin), "no answer");
+    for (int i = 0; i < COUNT; i++) {
+        struct Stat stat;
+        int rc = -1;
+        snprintf(path, sizeof path, "%s/e%d", root, i);
+        for (int j = 0; j < 200; j++) {
+            rc = zoo_exists(all[i], path, 0, &stat);
+            if (rc == ZOK || rc == ZNONODE || is_unrecoverable(all[i])) {
+                break;
+            }
+            usleep(200000);
+        }
+        CHECK(rc == ZOK && stat.ephemeralOwner == ids[i] && zoo_client_id(all[i])->client_id == ids[i], "session %d: %d",
+              i, rc);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        zookeeper_close(all[i]);
+    }
+    return 1;
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
         int (*run)(zhandle_t *, const char *);
     } all[] = {
-        {"basics", basics}, {"config_watch", config_watch}, {"lock", lock}, {"queue", queue},
+        {"basics", basics}, {"config_watch", config_watch}, {"lock", lock}, {"election", election}, {"queue", queue},
+        {"barrier", barrier}, {"registry", registry}, {"session_move", session_move},
         {"membership", membership}, {"multi", multi}, {"acl", acl}, {"chroot", chroot_scenario},
-        {"large", large}, {"reconnect", reconnect},
+        {"large", large}, {"reconnect", reconnect}, {"storm", storm},
     };
     int good = 1;
     (void)argc;

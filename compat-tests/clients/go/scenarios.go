@@ -36,19 +36,12 @@ func connect() *zk.Conn {
 					for range events {
 					}
 				}()
-				fresh(c)
 				return c
 			}
 		case <-deadline:
 			panic("not connected")
 		}
 	}
-}
-
-// What others have written is seen by the reads that follow, whichever member c is connected to.
-func fresh(c *zk.Conn) {
-	_, err := c.Sync("/")
-	must(err)
 }
 
 func must(err error) {
@@ -148,14 +141,120 @@ func lock(c *zk.Conn, root string) {
 	check(turns == 16, "%d turns", turns)
 }
 
+// Who has the smallest number leads; the others watch the one before them.
 func election(c *zk.Conn, root string) {
+	var all []*zk.Conn
+	var places []string
 	for i := 0; i < 3; i++ {
-		_, err := c.CreateProtectedEphemeralSequential(root+"/n-", nil, open)
+		mine := connect()
+		place, err := mine.CreateProtectedEphemeralSequential(root+"/n-", nil, open)
+		must(err)
+		all, places = append(all, mine), append(places, place)
+	}
+	for i := range all {
+		if i > 0 {
+			there, _, events, err := all[i].ExistsW(places[i-1])
+			must(err)
+			if there {
+				check(next(events).Type == zk.EventNodeDeleted, "the leader left")
+			}
+		}
+		children, _, err := all[i].Children(root)
+		must(err)
+		check(len(children) == 3-i, "%v", children)
+		if i < 2 {
+			all[i].Close()
+		}
+	}
+	all[2].Close()
+}
+
+func barrier(c *zk.Conn, root string) {
+	var all sync.WaitGroup
+	for i := 0; i < 3; i++ {
+		all.Add(1)
+		go func(i int) {
+			defer all.Done()
+			mine := connect()
+			_, err := mine.Create(fmt.Sprintf("%s/m%d", root, i), nil, zk.FlagEphemeral, open)
+			must(err)
+			for {
+				inside, _, events, err := mine.ChildrenW(root)
+				must(err)
+				if len(inside) == 3 {
+					return
+				}
+				next(events)
+			}
+		}(i)
+	}
+	all.Wait()
+}
+
+func registry(c *zk.Conn, root string) {
+	var servers []*zk.Conn
+	for i := 0; i < 3; i++ {
+		servers = append(servers, connect())
+		address := []byte(fmt.Sprintf("10.0.0.%d:80", i))
+		_, err := servers[i].Create(root+"/host-", address, zk.FlagEphemeral|zk.FlagSequence, open)
 		must(err)
 	}
-	children, _, err := c.Children(root)
+	_, err := c.Sync(root)
 	must(err)
-	check(len(children) == 3, "%v", children)
+	found, _, events, err := c.ChildrenW(root)
+	must(err)
+	sort.Strings(found)
+	check(len(found) == 3, "%v", found)
+	data, _, err := c.Get(root + "/" + found[1])
+	must(err)
+	check(string(data) == "10.0.0.1:80", "%s", data)
+	servers[1].Close()
+	check(next(events).Type == zk.EventNodeChildrenChanged, "one left")
+	found, _, err = c.Children(root)
+	must(err)
+	check(len(found) == 2, "%v", found)
+	servers[0].Close()
+	servers[2].Close()
+}
+
+// Many sessions come back at once.
+func storm(c *zk.Conn, root string) {
+	var all []*zk.Conn
+	var ids []int64
+	for i := 0; i < 50; i++ {
+		mine := connect()
+		_, err := mine.Create(fmt.Sprintf("%s/e%d", root, i), nil, zk.FlagEphemeral, open)
+		must(err)
+		all, ids = append(all, mine), append(ids, mine.SessionID())
+	}
+	restart()
+	for i, mine := range all {
+		stat := again(mine, fmt.Sprintf("%s/e%d", root, i))
+		check(mine.SessionID() == ids[i] && stat.EphemeralOwner == ids[i], "session %d", i)
+		mine.Close()
+	}
+}
+
+func restart() {
+	fmt.Println("@restart")
+	_, err := input.ReadString('\n')
+	must(err)
+}
+
+// The stat of a node that must be there, asked for until there is a connection.
+func again(c *zk.Conn, path string) *zk.Stat {
+	var err error
+	for i := 0; i < 100; i++ {
+		var there bool
+		var stat *zk.Stat
+		there, stat, err = c.Exists(path)
+		if err == nil {
+			check(there, "the ephemeral is gone")
+			return stat
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	panic(err)
 }
 
 func queue(c *zk.Conn, root string) {
@@ -214,7 +313,8 @@ func acl(c *zk.Conn, root string) {
 	must(bob.AddAuth("digest", []byte("bob:secret")))
 	_, err := bob.Create(root+"/mine", []byte("x"), 0, zk.DigestACL(zk.PermAll, "bob", "secret"))
 	must(err)
-	fresh(c)
+	_, err = c.Sync(root)
+	must(err)
 	_, _, err = c.Get(root + "/mine")
 	check(errors.Is(err, zk.ErrNoAuth), "%v", err)
 	_, _, err = bob.Get(root + "/mine")
@@ -224,7 +324,8 @@ func acl(c *zk.Conn, root string) {
 	check(list[0].Scheme == "digest", "%v", list)
 	_, err = bob.SetACL(root+"/mine", open, stat.Aversion)
 	must(err)
-	fresh(c)
+	_, err = c.Sync(root)
+	must(err)
 	_, _, err = c.Get(root + "/mine")
 	must(err)
 }
@@ -260,20 +361,8 @@ func reconnect(c *zk.Conn, root string) {
 	_, _, events, err := c.GetW(root + "/w")
 	must(err)
 	id := c.SessionID()
-	fmt.Println("@restart")
-	_, err = input.ReadString('\n')
-	must(err)
-	var stat *zk.Stat
-	for i := 0; i < 100; i++ {
-		var there bool
-		there, stat, err = c.Exists(root + "/e")
-		if err == nil {
-			check(there, "the ephemeral is gone")
-			break
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	must(err)
+	restart()
+	stat := again(c, root+"/e")
 	check(c.SessionID() == id && stat.EphemeralOwner == id, "another session")
 	_, err = c.Set(root+"/w", []byte("1"), -1)
 	must(err)
@@ -287,8 +376,9 @@ func main() {
 		name string
 		run  func(*zk.Conn, string)
 	}{{"basics", basics}, {"configWatch", configWatch}, {"lock", lock}, {"election", election}, {"queue", queue},
-		{"membership", membership}, {"multi", multi}, {"acl", acl}, {"large", large}, {"fourLetters", fourLetters},
-		{"reconnect", reconnect}} {
+		{"membership", membership}, {"barrier", barrier}, {"registry", registry}, {"multi", multi},
+		{"acl", acl}, {"large", large}, {"fourLetters", fourLetters},
+		{"reconnect", reconnect}, {"storm", storm}} {
 		func() {
 			defer func() {
 				if r := recover(); r != nil {

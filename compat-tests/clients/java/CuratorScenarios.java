@@ -11,6 +11,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
+import org.apache.curator.framework.api.CuratorWatcher;
 import org.apache.curator.framework.api.transaction.CuratorTransactionResult;
 import org.apache.curator.framework.recipes.atomic.DistributedAtomicLong;
 import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
@@ -29,7 +30,12 @@ import org.apache.curator.retry.RetryNTimes;
 import org.apache.curator.x.discovery.ServiceDiscovery;
 import org.apache.curator.x.discovery.ServiceDiscoveryBuilder;
 import org.apache.curator.x.discovery.ServiceInstance;
+import org.apache.zookeeper.AddWatchMode;
 import org.apache.zookeeper.CreateMode;
+import org.apache.zookeeper.KeeperException;
+import org.apache.zookeeper.Watcher;
+import org.apache.zookeeper.ZooDefs;
+import org.apache.zookeeper.ZooKeeper;
 import org.apache.zookeeper.data.Stat;
 
 /** What users do with Curator. */
@@ -47,12 +53,10 @@ public final class CuratorScenarios {
         }
     }
 
-    static CuratorFramework open() throws Exception {
+    static CuratorFramework open() {
         CuratorFramework curator = CuratorFrameworkFactory.builder().connectString(hosts)
                 .sessionTimeoutMs(15000).connectionTimeoutMs(15000).retryPolicy(new RetryNTimes(30, 500)).build();
         curator.start();
-        // What others have written is seen, whichever member this is connected to.
-        curator.sync().forPath("/");
         return curator;
     }
 
@@ -264,6 +268,103 @@ public final class CuratorScenarios {
         }
     }
 
+    static void acl(CuratorFramework c, String root) throws Exception {
+        try (CuratorFramework bob = CuratorFrameworkFactory.builder().connectString(hosts)
+                .retryPolicy(new RetryNTimes(30, 500)).authorization("digest", "bob:secret".getBytes()).build()) {
+            bob.start();
+            bob.create().withACL(ZooDefs.Ids.CREATOR_ALL_ACL).forPath(root + "/mine", "x".getBytes());
+            check(new String(bob.getData().forPath(root + "/mine")).equals("x"), "but for me");
+            c.sync().forPath(root);
+            try {
+                c.getData().forPath(root + "/mine");
+                throw new AssertionError("not for others");
+            } catch (KeeperException.NoAuthException e) {
+                check(bob.getACL().forPath(root + "/mine").get(0).getId().getScheme().equals("digest"), "scheme");
+            }
+        }
+    }
+
+    static void chroot(CuratorFramework c, String root) throws Exception {
+        try (CuratorFramework inside = CuratorFrameworkFactory.newClient(hosts + root, new RetryNTimes(30, 500))) {
+            inside.start();
+            inside.create().forPath("/x", "1".getBytes());
+            check(inside.getChildren().forPath("/").size() == 1, "inside");
+            c.sync().forPath(root);
+            check(new String(c.getData().forPath(root + "/x")).equals("1"), "outside");
+            CuratorFramework named = c.usingNamespace(root.substring(1));
+            check(named.checkExists().forPath("/x") != null, "a namespace");
+        }
+    }
+
+    static void persistent(CuratorFramework c, String root) throws Exception {
+        BlockingQueue<String> seen = new LinkedBlockingQueue<>();
+        CuratorWatcher watcher = e -> seen.add(e.getType() + " " + e.getPath());
+        c.watchers().add().withMode(AddWatchMode.PERSISTENT_RECURSIVE).usingWatcher(watcher).forPath(root);
+        try (CuratorFramework writer = open()) {
+            for (int i = 0; i < 3; i++) {
+                writer.create().creatingParentsIfNeeded().forPath(root + "/d/k" + i);
+            }
+            writer.setData().forPath(root + "/d/k1", "2".getBytes());
+            String[] wanted = {"NodeCreated " + root + "/d", "NodeCreated " + root + "/d/k0",
+                    "NodeCreated " + root + "/d/k1", "NodeCreated " + root + "/d/k2",
+                    "NodeDataChanged " + root + "/d/k1"};
+            for (String event : wanted) {
+                String got = seen.poll(30, TimeUnit.SECONDS);
+                check(event.equals(got), "wanted " + event + ", got " + got);
+            }
+        }
+        c.watchers().removeAll().forPath(root);
+    }
+
+    static void large(CuratorFramework c, String root) throws Exception {
+        CountDownLatch done = new CountDownLatch(2000);
+        for (int i = 0; i < 2000; i++) {
+            c.create().inBackground((f, event) -> done.countDown()).forPath(root + "/n" + i);
+        }
+        check(done.await(60, TimeUnit.SECONDS), "2000 creates");
+        check(c.getChildren().forPath(root).size() == 2000, "2000 children");
+        c.create().forPath(root + "/big", new byte[1000000]);
+        check(c.getData().forPath(root + "/big").length == 1000000, "big");
+    }
+
+    static void sessionMove(CuratorFramework c, String root) throws Exception {
+        String[] members = hosts.split(",");
+        c.create().withMode(CreateMode.EPHEMERAL).forPath(root + "/e");
+        ZooKeeper zk = c.getZookeeperClient().getZooKeeper();
+        // The same session through another member, as Curator's own tests do it.
+        CountDownLatch connected = new CountDownLatch(1);
+        ZooKeeper moved = new ZooKeeper(members[members.length - 1], 15000, e -> {
+            if (e.getState() == Watcher.Event.KeeperState.SyncConnected) {
+                connected.countDown();
+            }
+        }, zk.getSessionId(), zk.getSessionPasswd());
+        check(connected.await(60, TimeUnit.SECONDS), "the session did not move");
+        check(moved.getSessionId() == zk.getSessionId(), "another session");
+        // Curator takes it back.
+        until(() -> c.checkExists().forPath(root + "/e") != null, "its ephemeral is there");
+        check(c.getZookeeperClient().getZooKeeper().getSessionId() == zk.getSessionId(), "another session");
+    }
+
+    /** Many clients come back at once. */
+    static void storm(CuratorFramework c, String root) throws Exception {
+        List<CuratorFramework> all = new ArrayList<>();
+        List<Long> ids = new ArrayList<>();
+        for (int i = 0; i < 20; i++) {
+            CuratorFramework mine = open();
+            mine.create().withMode(CreateMode.EPHEMERAL).forPath(root + "/e" + i);
+            ids.add(mine.getZookeeperClient().getZooKeeper().getSessionId());
+            all.add(mine);
+        }
+        System.out.println("@restart");
+        System.out.flush();
+        INPUT.readLine();
+        for (int i = 0; i < 20; i++) {
+            Stat stat = all.get(i).checkExists().forPath(root + "/e" + i);
+            check(stat != null && stat.getEphemeralOwner() == ids.get(i), "session " + i);
+            all.get(i).close();
+        }
+    }
+
     static void reconnect(CuratorFramework c, String root) throws Exception {
         PersistentNode node = new PersistentNode(c, CreateMode.EPHEMERAL, false, root + "/alive", "x".getBytes());
         node.start();
@@ -281,13 +382,16 @@ public final class CuratorScenarios {
 
     public static void main(String[] args) {
         hosts = args[0];
-        String[] names = {"basics", "ttl", "mutex", "readWrite", "semaphore", "latch", "queue", "barrier", "cache",
-                "counters", "membership", "transaction", "registry", "reconnect"};
+        String[] names = {"basics", "ttl", "lock", "readWrite", "semaphore", "election", "queue", "barrier", "configWatch",
+                "counters", "membership", "multi", "registry", "acl", "chroot", "persistent", "large",
+                "sessionMove", "reconnect", "storm"};
         Scenario[] all = {CuratorScenarios::basics, CuratorScenarios::ttl, CuratorScenarios::mutex,
                 CuratorScenarios::readWrite, CuratorScenarios::semaphore, CuratorScenarios::latch,
                 CuratorScenarios::queue, CuratorScenarios::barrier, CuratorScenarios::cache,
                 CuratorScenarios::counters, CuratorScenarios::membership, CuratorScenarios::transaction,
-                CuratorScenarios::registry, CuratorScenarios::reconnect};
+                CuratorScenarios::registry, CuratorScenarios::acl, CuratorScenarios::chroot,
+                CuratorScenarios::persistent, CuratorScenarios::large, CuratorScenarios::sessionMove,
+                CuratorScenarios::reconnect, CuratorScenarios::storm};
         boolean good = true;
         for (int i = 0; i < all.length; i++) {
             try (CuratorFramework curator = open()) {

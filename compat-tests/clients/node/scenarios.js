@@ -5,9 +5,9 @@ const readline = require('readline');
 const hosts = process.argv[2];
 const lines = readline.createInterface({ input: process.stdin });
 
-function connect() {
+function connect(to = hosts) {
   return new Promise((resolve, reject) => {
-    const c = zookeeper.createClient(hosts, { sessionTimeout: 15000 });
+    const c = zookeeper.createClient(to, { sessionTimeout: 15000 });
     const timer = setTimeout(() => reject(new Error('not connected')), 60000);
     c.once('connected', () => { clearTimeout(timer); resolve(c); });
     c.connect();
@@ -40,10 +40,29 @@ function watcher() {
     }));
   return f;
 }
-// What others have written is seen by c's reads that follow, whichever member it is connected to: the
-// client has no sync, but a write of its own is seen after all before it.
-const fresh = (c, path) => call(c, 'setData', path, Buffer.from('fresh'));
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// This library has no sync: what another session wrote may not have reached this one's member yet.
+async function until(holds, what) {
+  for (let i = 0; i < 300; i++) {
+    const value = await holds();
+    if (value) return value;
+    await sleep(100);
+  }
+  throw new Error(what);
+}
+async function restart() {
+  const answer = new Promise((resolve) => lines.once('line', resolve));
+  console.log('@restart');
+  await answer;
+}
+// The stat of a node that must be there, asked for until there is a connection.
+async function again(c, path) {
+  for (let i = 0; i < 100; i++) {
+    try { return (await call(c, 'exists', path))[0]; } catch (e) { await sleep(200); }
+  }
+  throw new Error('never connected again');
+}
 
 const scenarios = {
   async basics(c, root) {
@@ -104,6 +123,65 @@ const scenarios = {
     }));
     check(turns === 12, turns + ' turns');
   },
+  // Who has the smallest number leads; the others watch the one before them.
+  async election(c, root) {
+    const all = [];
+    for (let i = 0; i < 3; i++) {
+      const mine = await connect();
+      const [place] = await call(mine, 'create', root + '/n-', zookeeper.CreateMode.EPHEMERAL_SEQUENTIAL);
+      all.push({ mine, place });
+    }
+    for (let i = 0; i < 3; i++) {
+      if (i > 0) {
+        const w = watcher();
+        const [there] = await call(all[i].mine, 'exists', all[i - 1].place, w);
+        if (there) check((await w.next()).getName() === 'NODE_DELETED', 'the leader left');
+      }
+      const [left] = await call(all[i].mine, 'getChildren', root);
+      check(left.length === 3 - i, left.length + ' left');
+      all[i].mine.close();
+    }
+  },
+  async barrier(c, root) {
+    await Promise.all([0, 1, 2].map(async (i) => {
+      const mine = await connect();
+      await call(mine, 'create', root + '/m' + i, zookeeper.CreateMode.PERSISTENT);
+      for (;;) {
+        const w = watcher();
+        const [inside] = await call(mine, 'getChildren', root, w);
+        if (inside.length === 3) break;
+        await w.next();
+      }
+      mine.close();
+    }));
+  },
+  async registry(c, root) {
+    const servers = [];
+    for (let i = 0; i < 3; i++) {
+      servers.push(await connect());
+      await call(servers[i], 'create', root + '/host-', Buffer.from('10.0.0.' + i + ':80'),
+        zookeeper.CreateMode.EPHEMERAL_SEQUENTIAL);
+    }
+    const w = watcher();
+    const found = await until(async () => {
+      const [names] = await call(c, 'getChildren', root);
+      return names.length === 3 && names.sort();
+    }, 'three hosts');
+    await call(c, 'getChildren', root, w);
+    const [data] = await call(c, 'getData', root + '/' + found[1]);
+    check(data.toString() === '10.0.0.1:80', data.toString());
+    servers[1].close();
+    check((await w.next()).getName() === 'NODE_CHILDREN_CHANGED', 'one left');
+    servers[0].close();
+    servers[2].close();
+  },
+  async chroot(c, root) {
+    const inside = await connect(hosts + root);
+    const [path] = await call(inside, 'create', '/x', Buffer.from('1'));
+    check(path === '/x', path);
+    await until(async () => (await call(c, 'exists', root + '/x'))[0], 'outside');
+    inside.close();
+  },
   async queue(c, root) {
     for (let i = 0; i < 20; i++) {
       await call(c, 'create', root + '/i-', Buffer.from('' + i), zookeeper.CreateMode.PERSISTENT_SEQUENTIAL);
@@ -139,14 +217,13 @@ const scenarios = {
     const bob = await connect();
     bob.addAuthInfo('digest', Buffer.from('bob:secret'));
     await call(bob, 'create', root + '/mine', Buffer.from('x'), zookeeper.ACL.CREATOR_ALL_ACL);
-    await fresh(c, root);
-    await refused('NO_AUTH', call(c, 'getData', root + '/mine'));
+    // NO_NODE until it is there.
+    await until(() => refused('NO_AUTH', call(c, 'getData', root + '/mine')).then(() => true, () => false), 'mine');
     await call(bob, 'getData', root + '/mine');
     const [acls] = await call(bob, 'getACL', root + '/mine');
     check(acls[0].id.scheme === 'digest', 'scheme');
     await call(bob, 'setACL', root + '/mine', zookeeper.ACL.OPEN_ACL_UNSAFE, -1);
-    await fresh(c, root);
-    await call(c, 'getData', root + '/mine');
+    await until(() => call(c, 'getData', root + '/mine').catch(() => null), 'open now');
     bob.close();
   },
   async large(c, root) {
@@ -162,15 +239,26 @@ const scenarios = {
   async reconnect(c, root) {
     await call(c, 'create', root + '/e', zookeeper.CreateMode.EPHEMERAL);
     const id = c.getSessionId().toString('hex');
-    const answer = new Promise((resolve) => lines.once('line', resolve));
-    console.log('@restart');
-    await answer;
-    let stat = null;
-    for (let i = 0; i < 100 && !stat; i++) {
-      try { [stat] = await call(c, 'exists', root + '/e'); } catch (e) { await sleep(200); }
-    }
+    await restart();
+    const stat = await again(c, root + '/e');
     check(stat && stat.ephemeralOwner.toString('hex') === id, 'the session and its node go on');
     check(c.getSessionId().toString('hex') === id, 'another session');
+  },
+  // Many sessions come back at once.
+  async storm(c, root) {
+    const all = [];
+    for (let i = 0; i < 50; i++) {
+      const mine = await connect();
+      await call(mine, 'create', root + '/e' + i, zookeeper.CreateMode.EPHEMERAL);
+      all.push(mine);
+    }
+    const ids = all.map((mine) => mine.getSessionId().toString('hex'));
+    await restart();
+    for (let i = 0; i < all.length; i++) {
+      const stat = await again(all[i], root + '/e' + i);
+      check(stat && stat.ephemeralOwner.toString('hex') === ids[i], 'session ' + i);
+      all[i].close();
+    }
   },
 };
 

@@ -16,8 +16,6 @@ HOSTS = sys.argv[1]
 def client(**options):
     zk = KazooClient(hosts=HOSTS, timeout=15.0, **options)
     zk.start(timeout=60)
-    # What others have written is seen, whichever member this is connected to.
-    zk.sync("/")
     return zk
 
 
@@ -149,7 +147,7 @@ def barrier(zk, root):
     gone = []
     b = zk.Barrier(root + "/b")
     b.create()
-    other = client()  # sees it
+    other = client()
     t = threading.Thread(target=lambda: gone.append(other.Barrier(root + "/b").wait(30)))
     t.start()
     until(t.is_alive, "waiting")
@@ -203,6 +201,25 @@ def counter(zk, root):
     s = zk.Semaphore(root + "/s", max_leases=2)
     with s:
         pass
+
+
+def session_move(zk, root):
+    members = HOSTS.split(",")
+    first = KazooClient(hosts=members[0], timeout=15.0)
+    first.start(timeout=60)
+    first.create(root + "/e", ephemeral=True)
+    identity = first.client_id
+    # The former connection is closed; this client must not come back for the session.
+    first.set_hosts("127.0.0.1:1")
+    second = KazooClient(hosts=members[-1], timeout=15.0, client_id=identity)
+    second.start(timeout=60)
+    assert second.client_id[0] == identity[0]
+    second.sync(root)
+    assert second.exists(root + "/e").ephemeralOwner == identity[0]
+    stop(second)
+    zk.sync(root)
+    assert zk.exists(root + "/e") is None
+    stop(first)
 
 
 def multi(zk, root):
@@ -272,9 +289,22 @@ def reconnect(zk, root):
     until(lambda: seen[-1] == b"1", "the watch goes on")
 
 
+def storm(zk, root):
+    clients = [client() for _ in range(20)]
+    for i, c in enumerate(clients):
+        c.create(root + "/e%d" % i, ephemeral=True)
+    ids = [c.client_id[0] for c in clients]
+    print("@restart", flush=True)
+    sys.stdin.readline()
+    for i, c in enumerate(clients):
+        stat = c.retry(c.exists, root + "/e%d" % i)
+        assert stat is not None and stat.ephemeralOwner == ids[i] == c.client_id[0], i
+    stop(*clients)
+
+
 good = True
 for scenario in (basics, config_watch, children_watch, lock, election, queue, barrier, membership, registry,
-                 counter, multi, acl, chroot, large, four_letters, reconnect):
+                 counter, session_move, multi, acl, chroot, large, four_letters, reconnect, storm):
     name = scenario.__name__
     try:
         main = client()

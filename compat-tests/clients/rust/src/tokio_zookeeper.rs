@@ -88,6 +88,106 @@ async fn queue(zk: ZooKeeper, _: SocketAddr, root: String) -> Result {
     Ok(())
 }
 
+/// The place of the smallest number is first; the others watch the one before them.
+async fn await_place(zk: &ZooKeeper, root: &str, place: &str) -> Result {
+    loop {
+        let mut all = zk.get_children(root).await.map_err(text)?.ok_or("gone")?;
+        all.sort();
+        let at = all.iter().position(|name| format!("{root}/{name}") == place).ok_or("my place is gone")?;
+        if at == 0 {
+            return Ok(());
+        }
+        let before = format!("{root}/{}", all[at - 1]);
+        let (event, there) = zk.with_watcher().exists(&before).await.map_err(text)?;
+        if there.is_some() {
+            event.await.map_err(text)?;
+        }
+    }
+}
+
+async fn lock(_: ZooKeeper, address: SocketAddr, root: String) -> Result {
+    let inside = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        let (root, inside) = (root.clone(), inside.clone());
+        tasks.push(tokio::spawn(async move {
+            let mine = connect(address).await?;
+            for _ in 0..4 {
+                let place = make(&mine, &format!("{root}/lock-"), b"", CreateMode::EphemeralSequential).await?;
+                await_place(&mine, &root, &place).await?;
+                check(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0, "two hold the lock")?;
+                inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                mine.delete(&place, None).await.map_err(text)?.map_err(text)?;
+            }
+            Ok::<(), String>(())
+        }));
+    }
+    for task in tasks {
+        task.await.map_err(text)??;
+    }
+    Ok(())
+}
+
+async fn election(_: ZooKeeper, address: SocketAddr, root: String) -> Result {
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let mine = connect(address).await?;
+        let place = make(&mine, &format!("{root}/n-"), b"", CreateMode::EphemeralSequential).await?;
+        all.push((mine, place));
+    }
+    for (mine, place) in all {
+        await_place(&mine, &root, &place).await?;
+        // The library has no close that waits, so the leader steps down by deleting its place.
+        mine.delete(&place, None).await.map_err(text)?.map_err(text)?;
+    }
+    Ok(())
+}
+
+async fn barrier(_: ZooKeeper, address: SocketAddr, root: String) -> Result {
+    let mut tasks = Vec::new();
+    for i in 0..3 {
+        let root = root.clone();
+        tasks.push(tokio::spawn(async move {
+            let mine = connect(address).await?;
+            make(&mine, &format!("{root}/m{i}"), b"", CreateMode::Persistent).await?;
+            loop {
+                let (event, inside) =
+                    mine.with_watcher().get_children(&root).await.map_err(text)?.ok_or("gone")?;
+                if inside.len() == 3 {
+                    return Ok::<(), String>(());
+                }
+                event.await.map_err(text)?;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.map_err(text)??;
+    }
+    Ok(())
+}
+
+async fn registry(zk: ZooKeeper, address: SocketAddr, root: String) -> Result {
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        let mine = connect(address).await?;
+        let path = make(&mine, &format!("{root}/host-"), b"10.0.0.1:80", CreateMode::EphemeralSequential).await?;
+        servers.push((mine, path));
+    }
+    let (event, found) = zk.with_watcher().get_children(&root).await.map_err(text)?.ok_or("gone")?;
+    check(found.len() == 3, "three hosts")?;
+    let (data, _) = zk.get_data(&servers[1].1).await.map_err(text)?.ok_or("gone")?;
+    check(data == b"10.0.0.1:80", "data")?;
+    servers[1].0.delete(&servers[1].1, None).await.map_err(text)?.map_err(text)?;
+    check(event.await.map_err(text)?.event_type == WatchedEventType::NodeChildrenChanged, "one left")
+}
+
+async fn large(zk: ZooKeeper, _: SocketAddr, root: String) -> Result {
+    for i in 0..1000 {
+        make(&zk, &format!("{root}/n{i:05}"), b"", CreateMode::Persistent).await?;
+    }
+    check(zk.get_children(&root).await.map_err(text)?.ok_or("gone")?.len() == 1000, "children")
+}
+
 async fn multi(zk: ZooKeeper, _: SocketAddr, root: String) -> Result {
     let (a, b, none) = (format!("{root}/a"), format!("{root}/b"), format!("{root}/none"));
     let results = zk
@@ -150,6 +250,11 @@ async fn main() {
     run("config_watch", address, config_watch).await;
     run("membership", address, membership).await;
     run("queue", address, queue).await;
+    run("lock", address, lock).await;
+    run("election", address, election).await;
+    run("barrier", address, barrier).await;
+    run("registry", address, registry).await;
+    run("large", address, large).await;
     run("multi", address, multi).await;
     run("acl", address, acl).await;
 }

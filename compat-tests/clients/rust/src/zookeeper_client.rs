@@ -19,12 +19,7 @@ async fn connect(hosts: &str) -> std::result::Result<zk::Client, zk::Error> {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            Ok(client) => {
-                // What others have written is seen, whichever member this is connected to.
-                client.sync("/").await?;
-                return Ok(client);
-            }
-            Err(error) => return Err(error),
+            other => return other,
         }
     }
 }
@@ -98,6 +93,129 @@ async fn lock(_: zk::Client, hosts: String, root: String) -> Result {
     Ok(())
 }
 
+/// Who has the smallest number leads; the others watch the one before them.
+async fn election(_: zk::Client, hosts: String, root: String) -> Result {
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let mine = connect(&hosts).await?;
+        let options = zk::CreateMode::EphemeralSequential.with_acls(OPEN);
+        let (_, place) = mine.create(&format!("{root}/n-"), b"", &options).await?;
+        all.push((mine, format!("{root}/n-{place}")));
+    }
+    let mut before: Option<String> = None;
+    for (i, (mine, place)) in all.into_iter().enumerate() {
+        if let Some(before) = before.replace(place) {
+            let (there, watcher) = mine.check_and_watch_stat(&before).await?;
+            let left = there.is_none() || watcher.changed().await.event_type == zk::EventType::NodeDeleted;
+            check(left, "the leader left")?;
+        }
+        let left = mine.list_children(&root).await?.len();
+        check(left == 3 - i, format!("{left} left"))?;
+        drop(mine);
+    }
+    Ok(())
+}
+
+async fn barrier(_: zk::Client, hosts: String, root: String) -> Result {
+    let mut tasks = Vec::new();
+    for i in 0..3 {
+        let (hosts, root) = (hosts.clone(), root.clone());
+        tasks.push(tokio::spawn(async move {
+            let mine = connect(&hosts).await?;
+            let options = zk::CreateMode::Persistent.with_acls(OPEN);
+            mine.create(&format!("{root}/m{i}"), b"", &options).await?;
+            loop {
+                let (inside, watcher) = mine.list_and_watch_children(&root).await?;
+                if inside.len() == 3 {
+                    return Ok::<(), zk::Error>(());
+                }
+                watcher.changed().await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await??;
+    }
+    Ok(())
+}
+
+async fn registry(c: zk::Client, hosts: String, root: String) -> Result {
+    let mut servers = Vec::new();
+    for i in 0..3 {
+        let mine = connect(&hosts).await?;
+        let options = zk::CreateMode::EphemeralSequential.with_acls(OPEN);
+        mine.create(&format!("{root}/host-"), format!("10.0.0.{i}:80").as_bytes(), &options).await?;
+        servers.push(mine);
+    }
+    c.sync(&root).await?;
+    let (mut found, watcher) = c.list_and_watch_children(&root).await?;
+    found.sort();
+    check(found.len() == 3, "three hosts")?;
+    check(c.get_data(&format!("{root}/{}", found[1])).await?.0 == b"10.0.0.1:80", "data")?;
+    drop(servers.remove(1));
+    check(watcher.changed().await.event_type == zk::EventType::NodeChildrenChanged, "one left")?;
+    check(c.list_children(&root).await?.len() == 2, "two hosts")
+}
+
+/// The session goes on through the last of the members.
+async fn session_move(_: zk::Client, hosts: String, root: String) -> Result {
+    let connector = zk::Client::connector().with_session_timeout(Duration::from_secs(15));
+    let first = connector.with_detached().connect(hosts.split(',').next().unwrap_or_default()).await?;
+    let path = format!("{root}/e");
+    first.create(&path, b"", &zk::CreateMode::Ephemeral.with_acls(OPEN)).await?;
+    let (id, session) = (first.session_id(), first.into_session());
+    let last = hosts.rsplit(',').next().unwrap_or_default();
+    let second = zk::Client::connector().with_session(session).connect(last).await?;
+    check(second.session_id() == id, "another session")?;
+    second.sync(&root).await?;
+    check(second.check_stat(&path).await?.is_some(), "its ephemeral is there")
+}
+
+async fn large(c: zk::Client, _: String, root: String) -> Result {
+    let options = zk::CreateMode::Persistent.with_acls(OPEN);
+    for i in 0..1000 {
+        c.create(&format!("{root}/n{i:05}"), b"", &options).await?;
+    }
+    check(c.list_children(&root).await?.len() == 1000, "children")?;
+    let big = vec![b'x'; 1_000_000];
+    c.create(&format!("{root}/big"), &big, &options).await?;
+    check(c.get_data(&format!("{root}/big")).await?.0 == big, "big")
+}
+
+/// Many sessions come back at once.
+async fn storm(_: zk::Client, hosts: String, root: String) -> Result {
+    let mut all = Vec::new();
+    for i in 0..50 {
+        let mine = connect(&hosts).await?;
+        let path = format!("{root}/e{i}");
+        mine.create(&path, b"", &zk::CreateMode::Ephemeral.with_acls(OPEN)).await?;
+        all.push((mine, path));
+    }
+    restart().await?;
+    for (mine, path) in all {
+        again(&mine, &path).await?;
+    }
+    Ok(())
+}
+
+async fn restart() -> Result {
+    println!("@restart");
+    tokio::task::spawn_blocking(|| std::io::stdin().lock().read_line(&mut String::new())).await??;
+    Ok(())
+}
+
+/// A node that must be there, asked for until there is a connection.
+async fn again(c: &zk::Client, path: &str) -> Result {
+    for _ in 0..100 {
+        match c.check_stat(path).await {
+            Ok(stat) => return check(stat.is_some(), "the ephemeral is gone"),
+            Err(zk::Error::SessionExpired) => return Err("the session expired".into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+    Err("never connected again".into())
+}
+
 async fn queue(c: zk::Client, _: String, root: String) -> Result {
     for i in 0..20 {
         let options = zk::CreateMode::PersistentSequential.with_acls(OPEN);
@@ -162,7 +280,7 @@ async fn acl(c: zk::Client, hosts: String, root: String) -> Result {
     let bob = zk::Client::connector().with_auth("digest", b"bob:secret").connect(&hosts).await?;
     let mine = format!("{root}/mine");
     bob.create(&mine, b"x", &zk::CreateMode::Persistent.with_acls(zk::Acls::creator_all())).await?;
-    c.sync(&mine).await?;
+    c.sync(&root).await?;
     check(c.get_data(&mine).await.err() == Some(zk::Error::NoAuth), "not for others")?;
     check(bob.get_data(&mine).await?.0 == b"x", "but for me")?;
     let users = bob.list_auth_users().await?;
@@ -170,7 +288,7 @@ async fn acl(c: zk::Client, hosts: String, root: String) -> Result {
     let (acls, stat) = bob.get_acl(&mine).await?;
     check(acls[0].scheme() == "digest", "scheme")?;
     bob.set_acl(&mine, &[zk::Acl::new(zk::Permission::ALL, zk::AuthId::anyone())], Some(stat.aversion)).await?;
-    c.sync(&mine).await?;
+    c.sync(&root).await?;
     check(c.get_data(&mine).await?.0 == b"x", "open now")
 }
 
@@ -200,21 +318,11 @@ async fn reconnect(c: zk::Client, _: String, root: String) -> Result {
     let path = format!("{root}/e");
     c.create(&path, b"", &zk::CreateMode::Ephemeral.with_acls(OPEN)).await?;
     let (_, _, watcher) = c.get_and_watch_data(&path).await?;
-    println!("@restart");
-    tokio::task::spawn_blocking(|| std::io::stdin().lock().read_line(&mut String::new())).await??;
-    for _ in 0..100 {
-        match c.check_stat(&path).await {
-            Ok(stat) => {
-                check(stat.is_some(), "the ephemeral is gone")?;
-                c.set_data(&path, b"1", None).await?;
-                let event = watcher.changed().await;
-                return check(event.event_type == zk::EventType::NodeDataChanged, format!("{event:?}"));
-            }
-            Err(zk::Error::SessionExpired) => return Err("the session expired".into()),
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    }
-    Err("never connected again".into())
+    restart().await?;
+    again(&c, &path).await?;
+    c.set_data(&path, b"1", None).await?;
+    let event = watcher.changed().await;
+    check(event.event_type == zk::EventType::NodeDataChanged, format!("{event:?}"))
 }
 
 async fn run<F: Future<Output = Result>>(
@@ -248,12 +356,18 @@ async fn main() {
     good &= run("basics", &hosts, basics).await;
     good &= run("config_watch", &hosts, config_watch).await;
     good &= run("lock", &hosts, lock).await;
+    good &= run("election", &hosts, election).await;
     good &= run("queue", &hosts, queue).await;
+    good &= run("barrier", &hosts, barrier).await;
+    good &= run("registry", &hosts, registry).await;
+    good &= run("session_move", &hosts, session_move).await;
+    good &= run("large", &hosts, large).await;
     good &= run("membership", &hosts, membership).await;
     good &= run("multi", &hosts, multi).await;
     good &= run("acl", &hosts, acl).await;
     good &= run("chroot", &hosts, chroot).await;
     good &= run("persistent", &hosts, persistent).await;
     good &= run("reconnect", &hosts, reconnect).await;
+    good &= run("storm", &hosts, storm).await;
     std::process::exit(if good { 0 } else { 1 });
 }
