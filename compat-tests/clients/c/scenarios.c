@@ -264,6 +264,7 @@ static int election(zhandle_t *zh, const char *root) {
                       || (await_event(w, 1) && w->last == ZOO_DELETED_EVENT), "the leader left");
         }
         struct String_vector names;
+        sync_now(all[i], root);
         CHECK(zoo_get_children(all[i], root, 0, &names) == ZOK && names.count == 3 - i, "%d left", names.count);
         deallocate_String_vector(&names);
         zookeeper_close(all[i]);

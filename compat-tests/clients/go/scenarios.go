@@ -159,6 +159,8 @@ func election(c *zk.Conn, root string) {
 				check(next(events).Type == zk.EventNodeDeleted, "the leader left")
 			}
 		}
+		_, err := all[i].Sync(root)
+		must(err)
 		children, _, err := all[i].Children(root)
 		must(err)
 		check(len(children) == 3-i, "%v", children)

@@ -137,6 +137,8 @@ const scenarios = {
         const [there] = await call(all[i].mine, 'exists', all[i - 1].place, w);
         if (there) check((await w.next()).getName() === 'NODE_DELETED', 'the leader left');
       }
+      // A write of its own is seen after all before it.
+      await call(all[i].mine, 'setData', root, Buffer.from('x'));
       const [left] = await call(all[i].mine, 'getChildren', root);
       check(left.length === 3 - i, left.length + ' left');
       all[i].mine.close();

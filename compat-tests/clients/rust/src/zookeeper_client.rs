@@ -109,6 +109,7 @@ async fn election(_: zk::Client, hosts: String, root: String) -> Result {
             let left = there.is_none() || watcher.changed().await.event_type == zk::EventType::NodeDeleted;
             check(left, "the leader left")?;
         }
+        mine.sync(&root).await?;
         let left = mine.list_children(&root).await?.len();
         check(left == 3 - i, format!("{left} left"))?;
         drop(mine);
