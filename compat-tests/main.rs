@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 #![allow(dead_code)]
 
+mod abuse;
 mod applications;
 mod clients;
 mod crash;
@@ -27,6 +28,7 @@ fn main() {
     clients::add(&mut suite);
     suites::add(&mut suite);
     applications::add(&mut suite);
+    abuse::add(&mut suite);
     crash::add(&mut suite);
     ensemble::add(&mut suite);
     wire::add(&mut suite);

@@ -152,6 +152,13 @@ pub struct Limits {
     pub large_request_threshold_bytes: Option<usize>,
     /// Sum of large requests in flight, in bytes (`largeRequestMaxBytes`).
     pub large_request_max_bytes: usize,
+    /// Bytes of requests that all connections may have waiting or in process (`limits.requestBytes`,
+    /// ours).
+    pub request_bytes: usize,
+    /// Paths that one connection may watch (`limits.watchesPerConnection`, ours).
+    pub watches_per_connection: usize,
+    /// Bytes of all watched paths (`limits.watchBytes`, ours).
+    pub watch_bytes: usize,
 }
 
 /// Transaction log, snapshots, purging.

@@ -33,6 +33,8 @@ pub struct Metrics {
     advanced: Vec<Summary>,
     basic_sets: Vec<Mutex<BTreeMap<String, Summary>>>,
     advanced_sets: Vec<Mutex<BTreeMap<String, Summary>>>,
+    /// Client connections closed, by reason (ours; only Prometheus shows them).
+    closed: Mutex<BTreeMap<&'static str, u64>>,
     prometheus: Option<Prometheus>,
 }
 
@@ -57,8 +59,19 @@ impl Metrics {
             advanced: Advanced::ALL.iter().map(|m| summary(m.name(), m.help(), true)).collect(),
             basic_sets: BasicSet::ALL.iter().map(|_| Mutex::default()).collect(),
             advanced_sets: AdvancedSet::ALL.iter().map(|_| Mutex::default()).collect(),
+            closed: Mutex::default(),
             prometheus,
         }
+    }
+
+    /// Counts a client connection that was closed.
+    pub fn count_closed(&self, reason: &'static str) {
+        *self.closed.lock().entry(reason).or_default() += 1;
+    }
+
+    /// Client connections closed for a reason since the start.
+    pub fn closed(&self, reason: &str) -> u64 {
+        self.closed.lock().get(reason).copied().unwrap_or(0)
     }
 
     /// Adds to a counter.

@@ -9,6 +9,8 @@ use super::{frame, image};
 use crate::types::*;
 
 /// Decodes what it encodes, and every proper prefix is an error and never a panic.
+mod damage;
+
 fn round_trip<T: Jute + PartialEq + std::fmt::Debug>(value: &T) {
     let bytes = value.to_bytes();
     assert_eq!(&T::from_bytes(bytes.clone()).expect("decodes"), value);

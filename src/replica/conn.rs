@@ -122,6 +122,8 @@ pub struct Load {
     pub outstanding: AtomicUsize,
     /// Bytes of large requests that are not processed.
     pub large_bytes: Arc<AtomicUsize>,
+    /// Bytes of requests, as [`Limits::request_bytes_max`] counts them.
+    pub request_bytes: AtomicUsize,
     /// Sessions that only this server knows.
     pub local_sessions: AtomicUsize,
     /// The server has no quorum and serves readers.
@@ -239,9 +241,10 @@ pub struct Conn {
     session: SessionId,
     ids: Arc<[Id]>,
     queue: VecDeque<Queued>,
-    queued_bytes: usize,
-    /// Submitted and not answered.
-    pending: usize,
+    /// Bytes of requests in `queue` and in `pending`.
+    held_bytes: usize,
+    /// Submitted and not answered: their bytes.
+    pending: VecDeque<u32>,
     /// A sync is among them: nothing is submitted behind it. A member would be told of the commit
     /// of a later write before a quorum has confirmed the sync, and answer in the wrong order.
     syncing: bool,
@@ -261,8 +264,8 @@ impl Conn {
             session: SessionId::NONE,
             ids: Arc::from([Id::new("ip", peer)]),
             queue: VecDeque::new(),
-            queued_bytes: 0,
-            pending: 0,
+            held_bytes: 0,
+            pending: VecDeque::new(),
             syncing: false,
             session_over: false,
             end: None,
@@ -298,7 +301,12 @@ impl Conn {
 
     /// Requests received and not answered.
     pub fn outstanding(&self) -> usize {
-        self.queue.len() + self.pending
+        self.queue.len() + self.pending.len()
+    }
+
+    /// Their bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Whether a connect request is still to come.
@@ -308,10 +316,14 @@ impl Conn {
 
     /// The node thread has answered `count` of our requests.
     pub fn answered(&mut self, count: usize) {
-        self.pending = self.pending.saturating_sub(count);
-        self.syncing &= self.pending > 0;
-        if self.outstanding() == 0 && self.queue.capacity() > 64 {
+        for bytes in self.pending.drain(..count.min(self.pending.len())) {
+            self.held_bytes = self.held_bytes.saturating_sub(bytes as usize);
+        }
+        self.syncing &= !self.pending.is_empty();
+        let capacity = self.queue.capacity().max(self.pending.capacity());
+        if self.outstanding() == 0 && capacity > 64 {
             self.queue = VecDeque::new();
+            self.pending = VecDeque::new();
         }
     }
 
@@ -330,7 +342,7 @@ impl Conn {
 
     /// Whether the next thing to do is a read, so that the state should be locked first.
     pub fn reads_first(&self, input: &[u8], rules: &Rules) -> bool {
-        if self.pending > 0 || self.phase != Phase::Open && self.queue.is_empty() {
+        if !self.pending.is_empty() || self.phase != Phase::Open && self.queue.is_empty() {
             return false;
         }
         match self.queue.front() {
@@ -393,8 +405,8 @@ impl Conn {
             Phase::Open => {
                 let crowded = rules.outstanding() > limits.global_outstanding_max;
                 self.outstanding() < limits.queued_requests_max
-                    && self.queued_bytes < limits.queued_bytes_max
-                    && !(crowded && self.pending > 0)
+                    && self.held_bytes < limits.queued_bytes_max
+                    && !(crowded && !self.pending.is_empty())
             }
         }
     }
@@ -406,7 +418,7 @@ impl Conn {
             return Err("the client has seen more than this server: it must try another");
         }
         self.phase = Phase::Connecting;
-        self.pending += 1;
+        self.pending.push_back(0);
         turn.submit.push(Submit::Connect(Connect {
             conn: self.id,
             session: SessionId(ask.session),
@@ -444,7 +456,7 @@ impl Conn {
         }
         let class = opcode.class();
         let may_be_ordered = goes_to_node(class, turn.rules);
-        if !may_be_ordered && self.queue.is_empty() && self.pending == 0 && !throttled {
+        if !may_be_ordered && self.outstanding() == 0 && !throttled {
             let Some(view) = turn.view else { return Ok(Some(Want::State)) };
             if turn.is_full() {
                 return Ok(Some(Want::Room));
@@ -471,7 +483,7 @@ impl Conn {
             self.phase = Phase::Ending;
         }
         turn.note(opcode, xid);
-        self.queued_bytes += body.len();
+        self.held_bytes += body.len();
         self.queue.push_back(Queued {
             xid,
             opcode,
@@ -496,7 +508,7 @@ impl Conn {
     /// Some: it can't go on.
     fn run_queue(&mut self, turn: &mut Turn) -> Option<Want> {
         while let Some(head) = self.queue.front() {
-            if self.pending > 0 && (!head.ordered || self.syncing) {
+            if !self.pending.is_empty() && (!head.ordered || self.syncing) {
                 return None;
             }
             if !head.ordered || head.throttled {
@@ -509,7 +521,7 @@ impl Conn {
             }
             // The front was just looked at.
             let queued = self.queue.pop_front()?;
-            self.queued_bytes = self.queued_bytes.saturating_sub(queued.body.len());
+            self.held_bytes = self.held_bytes.saturating_sub(queued.body.len());
             self.run_queued(queued, turn);
             if self.end.is_some() {
                 return None;
@@ -528,7 +540,8 @@ impl Conn {
             turn.throttled += 1;
             turn.answered += 1;
         } else if ordered {
-            self.pending += 1;
+            self.held_bytes += body.len();
+            self.pending.push_back(u32::try_from(body.len()).unwrap_or(u32::MAX));
             self.syncing |= opcode == OpCode::SYNC;
             let (conn, session) = (self.id, self.session);
             let large = large.map(Arc::new);
@@ -557,7 +570,6 @@ impl Conn {
     fn finish(&mut self, why: Ended) {
         self.phase = Phase::Ending;
         self.queue.clear();
-        self.queued_bytes = 0;
         self.end = Some(why);
     }
 
@@ -566,7 +578,8 @@ impl Conn {
             .map_err(|_| "an auth packet that is none")?;
         let limits = &turn.rules.limits;
         let too_long = packet.auth.as_ref().is_some_and(|a| a.len() > limits.auth_bytes_max);
-        let too_many = self.ids.len() >= limits.identities_max;
+        let held: usize = self.ids.iter().map(|id| id.id().len()).sum();
+        let too_many = self.ids.len() >= limits.identities_max || held >= limits.identity_bytes_max;
         let auth = &turn.rules.auth;
         let result = if too_long || too_many {
             Err(Refused::Failed)

@@ -10,6 +10,12 @@ pub struct Limits {
     pub queued_requests_max: usize,
     /// Bytes of requests that one connection may have waiting or in process.
     pub queued_bytes_max: usize,
+    /// Bytes of requests, half-sent ones included, that all connections together may have waiting or
+    /// in process; only what a connection has beyond `request_bytes_free` counts. Who would exceed it
+    /// is closed.
+    pub request_bytes_max: usize,
+    /// What a connection may have of them without being counted.
+    pub request_bytes_free: usize,
     /// Bytes of replies that may wait before a connection's further requests are not executed.
     pub output_high_water_bytes: usize,
     /// Bytes of replies and watch events that may wait before the connection is closed: only watch
@@ -31,6 +37,8 @@ pub struct Limits {
     pub large_requests_bytes_max: usize,
     /// Identities that one connection may gather by auth packets.
     pub identities_max: usize,
+    /// Bytes of these identities.
+    pub identity_bytes_max: usize,
     /// Bytes of auth data that are hashed for one packet.
     pub auth_bytes_max: usize,
 }
@@ -41,6 +49,8 @@ impl Default for Limits {
             frame_bytes_max: crate::proto::frame::MAX_BUFFER_DEFAULT,
             queued_requests_max: 1000,
             queued_bytes_max: 4 << 20,
+            request_bytes_max: 1 << 30,
+            request_bytes_free: 64 << 10,
             output_high_water_bytes: 256 << 10,
             output_bytes_max: 64 << 20,
             global_outstanding_max: 1000,
@@ -49,6 +59,7 @@ impl Default for Limits {
             large_request_bytes: None,
             large_requests_bytes_max: 100 << 20,
             identities_max: 1000,
+            identity_bytes_max: 1 << 20,
             auth_bytes_max: 64 << 10,
         }
     }

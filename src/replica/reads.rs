@@ -62,7 +62,9 @@ pub fn answer(
     match opcode {
         OpCode::PING => write_reply(out, PING_XID, last, Code::OK, |_| {}),
         OpCode::SET_WATCHES | OpCode::SET_WATCHES2 => {
-            *events += set_watches(view, asker.conn, xid, opcode, body, out);
+            let (missed, end) = set_watches(view, asker.conn, xid, opcode, body, out);
+            *events += missed;
+            return end;
         }
         _ => {
             let at = frame::begin(out);
@@ -83,7 +85,9 @@ pub fn answer(
 }
 
 /// setWatches: what was missed is told before the reply, with zxid -1. A list that is null fails
-/// the whole request, as in Apache. Returns how many events there were.
+/// the whole request, as in Apache. A watch too many ends the connection: clients do not look at this
+/// reply's code, and would wait for ever for what is not watched. Returns how many events there were,
+/// and why to end.
 fn set_watches(
     view: View,
     conn: ConnId,
@@ -91,7 +95,7 @@ fn set_watches(
     opcode: OpCode,
     body: &[u8],
     out: &mut BytesMut,
-) -> u64 {
+) -> (u64, Option<Ended>) {
     let mut events = 0;
     let body = Bytes::copy_from_slice(body);
     let request = if opcode == OpCode::SET_WATCHES2 {
@@ -111,17 +115,23 @@ fn set_watches(
     };
     let code = match request {
         Ok(request) if whole(&request) => {
-            read::set_watches(view.state, view.watches, conn, &request, &mut |kind, path| {
+            let event = &mut |kind, path: &str| {
                 write_event(out, Zxid(-1), kind, path);
                 events += 1;
-            });
-            Code::OK
+            };
+            match read::set_watches(view.state, view.watches, conn, &request, event) {
+                true => Code::OK,
+                false => TOO_MANY_WATCHES,
+            }
         }
         _ => Code::MARSHALLING_ERROR,
     };
     write_reply(out, xid, view.state.last_zxid(), code, |_| {});
-    events
+    (events, (code == TOO_MANY_WATCHES).then_some("the client watches more than it may"))
 }
+
+/// The answer to who wants to watch more than it may (`docs/decisions/006`).
+const TOO_MANY_WATCHES: Code = Code::BAD_ARGUMENTS;
 
 /// The path and what follows it, without a copy where the path is valid UTF-8. None when the bytes
 /// are too few or the path is null.
@@ -224,8 +234,10 @@ impl Read<'_> {
                 (_, Ok(())) => Some(WatchKind::Child),
                 _ => None,
             };
-            if let Some(kind) = kind {
-                self.view.watches.add(self.asker.conn, &path, kind);
+            if let Some(kind) = kind
+                && !self.view.watches.add(self.asker.conn, &path, kind)
+            {
+                return Err(TOO_MANY_WATCHES);
             }
         }
         result
@@ -246,7 +258,9 @@ impl Read<'_> {
                 1 => WatchKind::Recursive,
                 _ => return Err(Code::MARSHALLING_ERROR),
             };
-            watches.add(conn, path, kind);
+            if !watches.add(conn, path, kind) {
+                return Err(TOO_MANY_WATCHES);
+            }
             out.i32(0);
             return Ok(Code::OK);
         }

@@ -28,6 +28,7 @@ use crate::replica::reads::View;
 use crate::types::{ConnId, Hasher, SessionId, Zxid};
 
 use super::audit;
+use super::closings::Closings;
 use super::inbox::Inbox;
 use super::line::{Line, LineState};
 use super::node::{Event, Shared};
@@ -59,6 +60,7 @@ pub struct Clients {
     throttle: Mutex<ConnectThrottle>,
     /// Answers four-letter words.
     pub reporter: Reporter,
+    closings: Closings,
     addresses: DashMap<IpAddr, usize, Hasher>,
     next_id: AtomicU64,
 }
@@ -87,6 +89,7 @@ impl Clients {
             keep_alive: config.listen.tcp_keep_alive,
             stall: if throttled { stall.min(SWEEP) } else { SWEEP },
             reporter,
+            closings: Closings::default(),
             addresses: DashMap::with_hasher(crate::types::hasher()),
             next_id: AtomicU64::new(1),
         }
@@ -207,12 +210,15 @@ async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr) {
         line,
         input: BytesMut::new(),
         out: BytesMut::new(),
+        left: false,
         close: None,
         first: true,
         waiting: VecDeque::new(),
+        counted: 0,
     };
     let why = std::future::poll_fn(|cx| task.poll(cx)).await;
-    tracing::debug!("connection {} from {remote} is closed: {why}", id.0);
+    let (shared, closings) = (&clients.shared, &clients.closings);
+    closings.note(&shared.metrics, shared.clock.mono(), remote, why);
     let session = task.conn.session();
     let line = Arc::clone(&task.line);
     {
@@ -237,15 +243,29 @@ struct Task<'a> {
     input: BytesMut,
     /// Taken from the line, not written.
     out: BytesMut,
+    /// There is more in the line, because something was in `out`.
+    left: bool,
     /// Close once everything is written.
     close: Option<Ended>,
     /// Nothing has been taken yet: a four-letter word may come.
     first: bool,
     /// When the requests that the node thread has were received, ms.
     waiting: VecDeque<u64>,
+    /// Bytes of requests that are counted in for this connection.
+    counted: usize,
 }
 
-const GONE: Ended = "the client is gone";
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        let load = &self.clients.shared.rules.load;
+        load.request_bytes.fetch_sub(self.counted, Ordering::Relaxed);
+    }
+}
+
+/// The other end has closed.
+pub(super) const GONE: Ended = "the client is gone";
+/// A four-letter word was asked.
+pub(super) const WORD: Ended = "a four-letter word is answered";
 
 impl Task<'_> {
     /// Does all it can; ready when the connection has ended.
@@ -255,8 +275,14 @@ impl Task<'_> {
                 Ok(want) => want,
                 Err(why) => return Poll::Ready(why),
             };
+            if let Err(why) = self.count() {
+                return Poll::Ready(why);
+            }
             match self.flush(cx) {
                 Poll::Ready(Ok(())) => {
+                    if self.left {
+                        continue;
+                    }
                     if let Some(why) = self.close {
                         return Poll::Ready(why);
                     }
@@ -281,13 +307,31 @@ impl Task<'_> {
         Poll::Pending
     }
 
+    /// Counts what this connection has of requests, if it is much.
+    fn count(&mut self) -> Result<(), Ended> {
+        let rules = &self.clients.shared.rules;
+        let held = self.input.len() + self.conn.held_bytes();
+        let now = if held > rules.limits.request_bytes_free { held } else { 0 };
+        if now == self.counted {
+            return Ok(());
+        }
+        let total = &rules.load.request_bytes;
+        let before = total.fetch_add(now, Ordering::Relaxed);
+        total.fetch_sub(self.counted, Ordering::Relaxed);
+        let grows = now > std::mem::replace(&mut self.counted, now);
+        if grows && before + now > rules.limits.request_bytes_max {
+            return Err("too many bytes of requests on the server (limits.requestBytes)");
+        }
+        Ok(())
+    }
+
     /// Everything that needs neither to read nor to write the socket.
     fn turn(&mut self) -> Result<Want, Ended> {
         if self.first {
             match self.four_letter_word() {
                 Some(true) => {
                     self.first = false;
-                    self.close = Some("a four-letter word is answered");
+                    self.close = Some(WORD);
                 }
                 Some(false) => {
                     self.collect()?;
@@ -341,10 +385,13 @@ impl Task<'_> {
             let want = self.conn.run(&mut self.input, &mut turn);
             let Turn { frames, answered, besides, last, throttled, auth_failed, .. } = turn;
             let bytes = out.len() - before;
-            if self.out.is_empty() {
+            self.left = !self.out.is_empty() && !out.is_empty();
+            if self.left {
+                // Where it is bounded, until the client has read what it got before.
+                give_buffer(std::mem::replace(&mut line.out, out));
+            } else if self.out.is_empty() {
                 give_buffer(std::mem::replace(&mut self.out, out));
             } else {
-                self.out.extend_from_slice(&out);
                 give_buffer(out);
             }
             self.close = self.close.or(line.close);
@@ -397,8 +444,10 @@ impl Task<'_> {
         let mut line = self.line.lock();
         settle(&mut line, &mut self.conn, &mut self.waiting, self.clients, now_ms)?;
         self.close = self.close.or(line.close);
-        self.out.extend_from_slice(&line.out);
-        line.out.clear();
+        self.left = !self.out.is_empty() && !line.out.is_empty();
+        if self.out.is_empty() {
+            std::mem::swap(&mut self.out, &mut line.out);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! - `node`: the node thread, the only writer of the state; `committer`: the log thread;
 //!   `snapshotter`: the snapshot thread;
-//! - `client`: the client port, a task per connection; `line`: the outbox that both sides share,
+//! - `client`: the client port, a task per connection; `closings`: why connections end; `line`: the outbox that both sides share,
 //!   with the ordering rule; `report`: four-letter words; `audit`: the audit log; `scrape`: the Prometheus endpoint;
 //! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
 //! - `load`, `secret`: what is read at the start; `clock`, `inbox`, `net`, `throttle`: small tools.
@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod client;
 pub mod clock;
+pub mod closings;
 pub mod committer;
 pub mod election_link;
 pub mod ensemble;

@@ -21,7 +21,7 @@ use crate::replica::reaper::ReaperOptions;
 use crate::replica::session::Sessions;
 use crate::replica::{Options, Replica};
 use crate::state::StateMachine;
-use crate::state::watch::WatchTable;
+use crate::state::watch::{WatchLimits, WatchTable};
 use crate::storage::disk::DiskRef;
 use crate::storage::{LogOptions, RealDisk, TxnLog};
 
@@ -76,7 +76,16 @@ pub fn limits(config: &Config) -> Limits {
         throttled_op_wait_ms: config.throttle.throttled_op_wait_ms,
         large_request_bytes: config.limits.large_request_threshold_bytes,
         large_requests_bytes_max: config.limits.large_request_max_bytes,
+        request_bytes_max: config.limits.request_bytes,
         ..Limits::default()
+    }
+}
+
+/// What clients may have watched.
+pub fn watch_limits(config: &Config) -> WatchLimits {
+    WatchLimits {
+        per_connection: config.limits.watches_per_connection,
+        path_bytes: config.limits.watch_bytes,
     }
 }
 
@@ -206,7 +215,7 @@ impl Standalone {
         let shared = Arc::new(Shared {
             view: RwLock::new(View::standalone()),
             state: Arc::new(RwLock::new(state)),
-            watches: WatchTable::new(),
+            watches: WatchTable::with_limits(watch_limits(&config)),
             lines: DashMap::with_hasher(crate::types::hasher()),
             rules: rules(&config, true),
             metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),

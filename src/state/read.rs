@@ -226,41 +226,45 @@ pub fn write_multi_results(results: &[SubResult], out: &mut BytesMut) -> bool {
 /// setWatches (101) and setWatches2 (105): leaves each watch, or tells `event` at once what the
 /// client has missed (header zxid -1, before the reply; no ACL check, as in Apache).
 ///
-/// An exist watch compares no zxid: a node that is there counts as created.
+/// An exist watch compares no zxid: a node that is there counts as created. False: a watch was one
+/// too many, and is not there.
 pub fn set_watches(
     s: &StateMachine,
     watches: &WatchTable,
     conn: ConnId,
     request: &SetWatches2,
     event: &mut dyn FnMut(EventKind, &str),
-) {
+) -> bool {
+    let mut whole = true;
+    let mut add = |path: &str, kind| whole &= watches.add(conn, path, kind);
     let seen = request.relative_zxid;
     for path in request.data.iter().flatten() {
         match s.node(path).map(|node| node.stat()) {
             None => event(EventKind::Deleted, path),
             Some(stat) if stat.mzxid > seen => event(EventKind::DataChanged, path),
-            Some(_) => watches.add(conn, path, WatchKind::Data),
+            Some(_) => add(path, WatchKind::Data),
         }
     }
     for path in request.exist.iter().flatten() {
         match s.node(path) {
             Some(_) => event(EventKind::Created, path),
-            None => watches.add(conn, path, WatchKind::Exist),
+            None => add(path, WatchKind::Exist),
         }
     }
     for path in request.child.iter().flatten() {
         match s.node(path).map(|node| node.stat()) {
             None => event(EventKind::Deleted, path),
             Some(stat) if stat.pzxid > seen => event(EventKind::ChildrenChanged, path),
-            Some(_) => watches.add(conn, path, WatchKind::Child),
+            Some(_) => add(path, WatchKind::Child),
         }
     }
     for path in request.persistent.iter().flatten() {
-        watches.add(conn, path, WatchKind::Persistent);
+        add(path, WatchKind::Persistent);
     }
     for path in request.recursive.iter().flatten() {
-        watches.add(conn, path, WatchKind::Recursive);
+        add(path, WatchKind::Recursive);
     }
+    whole
 }
 
 #[cfg(test)]

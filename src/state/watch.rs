@@ -149,6 +149,23 @@ impl Counts {
     }
 }
 
+/// Bounds of what clients may have watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchLimits {
+    /// Paths that one connection may watch. It is looked at when the connection's list has grown by
+    /// an eighth, so somewhat more may be there for a while.
+    pub per_connection: usize,
+    /// Bytes of the paths that are watched, each counted once however many watch it. A shard has
+    /// its equal part of it.
+    pub path_bytes: usize,
+}
+
+impl Default for WatchLimits {
+    fn default() -> WatchLimits {
+        WatchLimits { per_connection: 1_000_000, path_bytes: 1 << 30 }
+    }
+}
+
 /// All watches of a server.
 #[derive(Debug)]
 pub struct WatchTable {
@@ -156,6 +173,8 @@ pub struct WatchTable {
     paths: Box<[Mutex<PathShard>]>,
     conns: Box<[Mutex<ConnShard>]>,
     counts: Counts,
+    limits: WatchLimits,
+    refused: AtomicUsize,
 }
 
 impl Default for WatchTable {
@@ -168,13 +187,20 @@ impl Default for WatchTable {
 type PathId = u32;
 
 impl WatchTable {
-    /// No watches.
+    /// No watches, and the usual limits.
     pub fn new() -> WatchTable {
+        WatchTable::with_limits(WatchLimits::default())
+    }
+
+    /// No watches.
+    pub fn with_limits(limits: WatchLimits) -> WatchTable {
         WatchTable {
             hasher: hasher(),
             paths: (0..SHARDS).map(|_| Mutex::default()).collect(),
             conns: (0..SHARDS).map(|_| Mutex::default()).collect(),
             counts: Counts::default(),
+            limits,
+            refused: AtomicUsize::new(0),
         }
     }
 
@@ -198,19 +224,38 @@ impl WatchTable {
         &self.conns[conn.0 as usize % SHARDS]
     }
 
-    /// Leaves a watch; leaving it twice is the same as once. Any string may be watched.
-    pub fn add(&self, conn: ConnId, path: &str, kind: WatchKind) {
+    /// Leaves a watch; leaving it twice is the same as once. Any string may be watched. False: it
+    /// would be one too many, and is not left.
+    pub fn add(&self, conn: ConnId, path: &str, kind: WatchKind) -> bool {
         let hash = self.hash(path);
         let at = self.path_shard(hash);
         let rehash = |path: &str| self.hash(path);
-        let (slot, old, new) = self.paths[at].lock().add((hash, path), conn, kind.flags(), rehash);
+        let bytes_max = self.limits.path_bytes / SHARDS;
+        let added = self.paths[at].lock().add((hash, path), conn, kind.flags(), bytes_max, rehash);
+        let Some((slot, old, new)) = added else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return false;
+        };
         self.counts.moved(old, new);
         let data = old & DATA_TABLE == 0 && new & DATA_TABLE != 0;
         if old == 0 || data {
             let id: PathId = slot << SHARD_BITS | at as u32;
             let is_live = |id: PathId| self.shard_of(id).lock().has(id >> SHARD_BITS, conn);
-            self.conn_shard(conn).lock().add(conn, id, data, is_live);
+            // A path that it watches already is no further one.
+            let max = if old == 0 { self.limits.per_connection } else { usize::MAX };
+            if !self.conn_shard(conn).lock().add(conn, id, data, max, is_live) {
+                let (before, after) = self.paths[at].lock().clear(hash, slot, conn, new);
+                self.counts.moved(before, after);
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
         }
+        true
+    }
+
+    /// Watches that were one too many, since the start.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn shard_of(&self, id: PathId) -> &Mutex<PathShard> {

@@ -7,6 +7,7 @@ mod fixtures;
 mod fuzz;
 mod log;
 mod probes;
+mod recorded;
 mod snapshots;
 
 use std::path::{Path, PathBuf};

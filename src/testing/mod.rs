@@ -2,4 +2,5 @@
 
 pub mod datadriven;
 pub mod finite_rng;
+pub mod recorded;
 mod tidy;

@@ -67,6 +67,9 @@ impl Draft {
                     .positive("largeRequestThreshold")
                     .and_then(|n| usize::try_from(n).ok()),
                 large_request_max_bytes: v.usize("largeRequestMaxBytes"),
+                request_bytes: v.usize("limits.requestBytes"),
+                watches_per_connection: v.usize("limits.watchesPerConnection"),
+                watch_bytes: v.usize("limits.watchBytes"),
             },
             storage,
             sessions: Sessions {

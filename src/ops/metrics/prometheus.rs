@@ -12,6 +12,9 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const METADATA: Metadata<'static> = Metadata::new("rookeeper", Level::INFO, None);
 
+/// A family of our own, so under our name.
+const CLOSED: &str = "rookeeper_connections_closed";
+
 /// The exporter's recorder.
 pub struct Prometheus {
     recorder: PrometheusRecorder,
@@ -64,6 +67,12 @@ impl Metrics {
                 let handle = recorder.register_counter(&metric(set.name(), Some(key)), &METADATA);
                 handle.absolute(*n);
             }
+        }
+        let help = "client connections closed, by reason";
+        recorder.describe_counter(CLOSED.into(), None, help.into());
+        for (reason, n) in self.closed.lock().iter() {
+            let key = Key::from_parts(CLOSED, vec![Label::new("reason", *reason)]);
+            recorder.register_counter(&key, &METADATA).absolute(*n);
         }
         for (name, value) in stats.gauges() {
             recorder.describe_gauge(name.into(), None, name.into());

@@ -11,7 +11,7 @@ use crate::replica::prep::PrepOptions;
 use crate::replica::prep::tests::{acls, op, split};
 use crate::replica::reaper::ReaperOptions;
 use crate::replica::{Action, Deliver, Options, Replica, reply};
-use crate::state::watch::WatchTable;
+use crate::state::watch::{WatchLimits, WatchTable};
 use crate::state::{Change, EventKind, StateMachine};
 use crate::types::{Instant, Now, OwnerRules, Perms, Stat, WallTime};
 
@@ -175,13 +175,24 @@ impl Subject {
             match key {
                 "frame" => limits.frame_bytes_max = n,
                 "queue" => limits.queued_requests_max = n,
+                "queue-bytes" => limits.queued_bytes_max = n,
+                "watches" => {
+                    let limits = WatchLimits { per_connection: n, ..WatchLimits::default() };
+                    self.watches = WatchTable::with_limits(limits);
+                }
                 "global" => limits.global_outstanding_max = n,
                 "throttle" => limits.throttle_requests_max = n,
                 "wait" => limits.throttled_op_wait_ms = n as u64,
                 "large" => limits.large_request_bytes = Some(n),
                 "large-total" => limits.large_requests_bytes_max = n,
                 "high-water" => limits.output_high_water_bytes = n,
-                "enforce" => self.rules.enforced_schemes = vec![value.to_string()],
+                "enforce" => {
+                    self.rules.enforced_schemes = Some(value)
+                        .filter(|v| !v.is_empty())
+                        .map(str::to_string)
+                        .into_iter()
+                        .collect();
+                }
                 other => panic!("limit {other}"),
             }
         }

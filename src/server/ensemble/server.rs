@@ -26,7 +26,7 @@ use crate::server::inbox::Inbox;
 use crate::server::node::{Event, Shared, View};
 use crate::server::report::Reporter;
 use crate::server::snapshotter::Snapshotter;
-use crate::server::standalone::{bind, purge, replica_options, rules};
+use crate::server::standalone::{bind, purge, replica_options, rules, watch_limits};
 use crate::server::{StartError, load};
 use crate::state::watch::WatchTable;
 use crate::storage::disk::DiskRef;
@@ -137,7 +137,7 @@ impl EnsembleMember {
                 leader: None,
             }),
             state: Arc::clone(&state),
-            watches: WatchTable::new(),
+            watches: WatchTable::with_limits(watch_limits(&config)),
             lines: DashMap::with_hasher(crate::types::hasher()),
             rules: rules(&config, false),
             metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),

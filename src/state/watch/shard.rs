@@ -14,6 +14,8 @@ use super::set::{Flags, Watchers};
 pub(super) struct PathShard {
     index: HashTable<u32>,
     entries: Arena<Entry, 5>,
+    /// Of all paths.
+    path_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Slot for Entry {
 
 impl Default for PathShard {
     fn default() -> PathShard {
-        PathShard { index: HashTable::new(), entries: Arena::new() }
+        PathShard { index: HashTable::new(), entries: Arena::new(), path_bytes: 0 }
     }
 }
 
@@ -50,23 +52,30 @@ impl PathShard {
     }
 
     /// Adds flags of a connection: the path's number, flags before and after. `rehash` is how
-    /// paths are hashed.
+    /// paths are hashed. None: the paths would take more than `bytes_max`.
     pub fn add(
         &mut self,
         (hash, path): (u64, &str),
         conn: ConnId,
         flags: Flags,
+        bytes_max: usize,
         rehash: impl Fn(&str) -> u64,
-    ) -> (u32, Flags, Flags) {
-        let slot = self.find(hash, path).unwrap_or_else(|| {
-            let slot = self.entries.insert(Entry { path: path.into(), watchers: Watchers::None });
-            self.index.insert_unique(hash, slot, |slot| rehash(&self.entries[*slot].path));
-            slot
-        });
+    ) -> Option<(u32, Flags, Flags)> {
+        let slot = match self.find(hash, path) {
+            Some(slot) => slot,
+            None if self.path_bytes + path.len() > bytes_max => return None,
+            None => {
+                let entry = Entry { path: path.into(), watchers: Watchers::None };
+                let slot = self.entries.insert(entry);
+                self.index.insert_unique(hash, slot, |slot| rehash(&self.entries[*slot].path));
+                self.path_bytes += path.len();
+                slot
+            }
+        };
         let watchers = &mut self.entries[slot].watchers;
         let old = watchers.flags(conn);
         watchers.set(conn, old | flags);
-        (slot, old, old | flags)
+        Some((slot, old, old | flags))
     }
 
     /// Frees a path that nobody watches any more.
@@ -75,6 +84,7 @@ impl PathShard {
             if let Ok(there) = self.index.find_entry(hash, |at| *at == slot) {
                 there.remove();
             }
+            self.path_bytes -= self.entries[slot].path.len();
             self.entries.remove(slot);
         }
     }
@@ -183,6 +193,8 @@ struct More {
     paths: Vec<PathId>,
     /// At this length leftovers are looked for.
     limit: usize,
+    /// Additions that are refused before leftovers are looked for again.
+    refuse: usize,
 }
 
 const LIMIT_MIN: usize = 16;
@@ -192,29 +204,34 @@ fn hash(conn: ConnId) -> u64 {
 }
 
 impl ConnShard {
-    /// Notes that a connection watches a path. `is_live` says whether it still does.
+    /// Notes that a connection watches a path, unless it watches `max` of them. `is_live` says
+    /// whether it still watches one. False: it is one too many.
     pub fn add(
         &mut self,
         conn: ConnId,
         path: PathId,
         data: bool,
+        max: usize,
         is_live: impl Fn(PathId) -> bool,
-    ) {
+    ) -> bool {
         let Some(entry) = self.conns.find_mut(hash(conn), |c| c.conn() == conn) else {
             let mut new = Conn::new(conn, path);
             new.set_data(data);
             self.conns.insert_unique(hash(conn), new, |c| hash(c.conn()));
-            return;
+            return true;
         };
-        if data {
-            entry.set_data(true);
-        }
         if entry.one == path {
-            return;
+            entry.set_data(data || entry.high & DATA_TABLE != 0);
+            return true;
         }
         let more = self.more.entry(hash(conn), |m| m.conn == conn, |m| hash(m.conn));
-        let mut more = more.or_insert_with(|| More { conn, paths: Vec::new(), limit: LIMIT_MIN });
+        let limit = LIMIT_MIN.min(max.max(1));
+        let mut more = more.or_insert_with(|| More { conn, paths: Vec::new(), limit, refuse: 0 });
         let more = more.get_mut();
+        if more.refuse > 0 && max != usize::MAX {
+            more.refuse -= 1;
+            return false;
+        }
         if more.paths.last() != Some(&path) {
             more.paths.push(path);
         }
@@ -222,9 +239,21 @@ impl ConnShard {
             more.paths.sort_unstable();
             more.paths.dedup();
             more.paths.retain(|path| is_live(*path));
-            more.limit = LIMIT_MIN.max(more.paths.len() * 2);
+            let live = more.paths.len();
+            if live >= max {
+                // The last one is live, too: it is there already. Looking again costs as much as
+                // there are, so the next eighth is refused without.
+                more.paths.retain(|at| *at != path);
+                more.refuse = live / 8;
+                return false;
+            }
+            more.limit = LIMIT_MIN.max(live * 2).min(max.max(live + live / 8 + 1));
             more.paths.shrink_to(more.limit / 2 + 8);
         }
+        if data {
+            entry.set_data(true);
+        }
+        true
     }
 
     /// A watch of the data table was taken back; when `is_live` says of no path that there is

@@ -245,3 +245,54 @@ fn connections_may_come_and_go_at_the_same_time() {
     }
     assert_eq!((table.watch_count(), table.summary()), (0, WatchSummary::default()));
 }
+
+/// A connection that watches more than it may is refused, and has room again when watches fire.
+#[test]
+fn watches_of_a_connection_are_bounded() {
+    for max in [1_usize, 2, 15, 16, 17, 100, 1000] {
+        let limits = WatchLimits { per_connection: max, ..WatchLimits::default() };
+        let table = WatchTable::with_limits(limits);
+        let path = |i: usize| format!("/{i}");
+        let left = (0..4 * max + 100)
+            .filter(|i| table.add(ConnId(1), &path(*i), WatchKind::Data))
+            .collect::<Vec<_>>();
+        let live = table.watch_count();
+        assert_eq!(live, left.len());
+        assert!(live >= max && live <= max + max / 8 + 2, "{live} of {max}");
+        assert_eq!(table.refused(), 4 * max + 100 - live);
+        assert!(table.add(ConnId(2), "/0", WatchKind::Data), "others are not concerned");
+        for i in &left {
+            assert!(table.add(ConnId(1), &path(*i), WatchKind::Child), "no further path");
+            fire(&table, DataChanged, &path(*i));
+        }
+        // After a while, because looking again costs something.
+        let again = (0..max + 2).filter(|i| {
+            table.remove(ConnId(1), &path(*i), WatcherType::Any);
+            table.add(ConnId(1), &format!("/again-{i}"), WatchKind::Data)
+        });
+        assert!(again.count() * 8 + 8 >= max * 7, "of {max}");
+        table.remove_conn(ConnId(1));
+        table.remove_conn(ConnId(2));
+        assert_eq!(table.watch_count(), 0);
+    }
+}
+
+#[test]
+fn bytes_of_watched_paths_are_bounded() {
+    let limits = WatchLimits { path_bytes: 64 << 10, ..WatchLimits::default() };
+    let table = WatchTable::with_limits(limits);
+    let path = |i: usize| format!("/{i:0100}");
+    for round in 0..3 {
+        let left: Vec<_> =
+            (0..2000).filter(|i| table.add(ConnId(1), &path(*i), WatchKind::Exist)).collect();
+        assert!((400..=648).contains(&left.len()), "{} in round {round}", left.len());
+        for i in &left {
+            assert!(table.add(ConnId(2), &path(*i), WatchKind::Exist), "a path counts once");
+        }
+        assert!(!table.add(ConnId(3), &"/".repeat(2000), WatchKind::Data));
+        for i in &left {
+            assert_eq!(fire(&table, Created, &path(*i)), [1, 2]);
+        }
+    }
+    assert_eq!(table.watch_count(), 0);
+}
