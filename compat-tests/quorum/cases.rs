@@ -13,12 +13,12 @@ use crate::harness::ports::TempDir;
 use crate::harness::runner::{Outcome, Stop};
 use crate::harness::server::{Ensemble, Kind};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A started ensemble in a directory of its own.
-struct Cluster {
-    ensemble: Ensemble,
-    _dir: TempDir,
+pub(super) struct Cluster {
+    pub(super) ensemble: Ensemble,
+    pub(super) _dir: TempDir,
 }
 
 impl Cluster {
@@ -33,7 +33,7 @@ impl Cluster {
         self.ensemble.members.iter().map(|m| m.address()).collect()
     }
 
-    fn leader(&self) -> Result<usize, Stop> {
+    pub(super) fn leader(&self) -> Result<usize, Stop> {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(leader) = self.ensemble.leader() {
@@ -46,12 +46,12 @@ impl Cluster {
         }
     }
 
-    fn session(&self, member: usize) -> Result<Session, Stop> {
+    pub(super) fn session(&self, member: usize) -> Result<Session, Stop> {
         Ok(Session::open(self.ensemble.members[member].address(), 30_000)?)
     }
 
     /// Writers below /load.
-    fn load(&self, writers: usize) -> Result<Load, Stop> {
+    pub(super) fn load(&self, writers: usize) -> Result<Load, Stop> {
         let mut session = self.session(0)?;
         expect(session.create("/load", b"", 0)?, 0, "create /load")?;
         session.close();
@@ -61,18 +61,22 @@ impl Cluster {
     }
 
     /// With logs, when something went wrong.
-    fn explain<T>(&self, result: Result<T, String>) -> Result<T, Stop> {
+    pub(super) fn explain<T>(&self, result: Result<T, String>) -> Result<T, Stop> {
         result.map_err(|e| Stop::failed(format!("{e}\n{}", self.ensemble.log_tails())))
     }
 
-    fn restart(&mut self, member: usize) -> Result<Duration, Stop> {
+    pub(super) fn restart(&mut self, member: usize) -> Result<Duration, Stop> {
         let begun = Instant::now();
         self.ensemble.members[member].start()?;
         Ok(begun.elapsed())
     }
 }
 
-fn expect<T: PartialEq + std::fmt::Debug>(got: T, wanted: T, what: &str) -> Result<(), Stop> {
+pub(super) fn expect<T: PartialEq + std::fmt::Debug>(
+    got: T,
+    wanted: T,
+    what: &str,
+) -> Result<(), Stop> {
     if got == wanted {
         Ok(())
     } else {
@@ -80,7 +84,7 @@ fn expect<T: PartialEq + std::fmt::Debug>(got: T, wanted: T, what: &str) -> Resu
     }
 }
 
-fn sync(session: &mut Session) -> Result<(), Stop> {
+pub(super) fn sync(session: &mut Session) -> Result<(), Stop> {
     let mut w = Writer::new();
     w.string("/");
     let (err, _) = session.call(9, &w.bytes)?;

@@ -6,6 +6,7 @@
 
 mod cases;
 mod load;
+mod masters;
 mod read_only;
 mod tree;
 
@@ -51,6 +52,17 @@ pub fn add(suite: &mut Suite) {
     for letters in ["rrro", "aarO", "rrao", "rraO", "aaaO"] {
         suite.add("quorum", format!("observer::{letters}"), Level::Ci, move || {
             cases::observer(letters)
+        });
+    }
+    for (letters, level) in [
+        ("rrro", Level::Quick),
+        ("rrrO", Level::Ci),
+        ("rrao", Level::Ci),
+        ("aaro", Level::Ci),
+        ("aaaO", Level::Full),
+    ] {
+        suite.add("quorum", format!("observer_master::{letters}"), level, move || {
+            masters::observer_master(letters)
         });
     }
 }

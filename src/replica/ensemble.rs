@@ -19,6 +19,7 @@
 mod apply;
 pub mod forwarded;
 mod local;
+mod observers;
 mod readonly;
 
 use std::collections::VecDeque;
@@ -56,6 +57,8 @@ enum Ticket {
     Connect { conn: ConnId, timeout_ms: i32, has_read_only: bool },
     /// Nothing: its local session becomes global, ahead of the request that needs that.
     Upgrade,
+    /// What an observer of this follower asked.
+    Observer(LinkId),
 }
 
 /// Through whom a session is used; only the last one may (SESSIONMOVED).
@@ -384,8 +387,10 @@ impl Member {
         packet: QuorumPacket,
         out: &mut dyn Deliver,
     ) {
-        if self.role != Role::Leader {
-            return;
+        match self.role {
+            Role::Leader => {}
+            Role::Learner => return self.handle_observer(link, packet),
+            Role::Idle | Role::ReadOnly => return,
         }
         match packet.kind {
             PacketKind::Request => {
@@ -427,14 +432,19 @@ impl Member {
             PacketKind::Revalidate => {
                 let Ok((session, valid)) = read_revalidated(packet.payload()) else { return };
                 for ticket in self.forwarded.revalidated(session) {
-                    self.answer_connect(session, ticket, valid, out);
+                    match ticket {
+                        Ticket::Observer(link) => self.revalidated(link, session, valid, out),
+                        ticket => self.answer_connect(session, ticket, valid, out),
+                    }
                 }
             }
-            PacketKind::Sync => {
-                if let Some(ticket) = self.forwarded.synced() {
-                    self.deliveries.push_back(Delivery::Synced(ticket));
+            PacketKind::Sync => match self.forwarded.synced() {
+                Some(Ticket::Observer(link)) => {
+                    self.peer.answer_learner(link, QuorumPacket::new(PacketKind::Sync, Zxid(0)));
                 }
-            }
+                Some(ticket) => self.deliveries.push_back(Delivery::Synced(ticket)),
+                None => {}
+            },
             _ => {}
         }
     }

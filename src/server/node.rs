@@ -68,12 +68,24 @@ pub struct View {
     pub quorum: Option<QuorumStats>,
     /// On a leader.
     pub leader: Option<LeaderStats>,
+    /// On an observer: whom it learns from.
+    pub observer_master: Option<i64>,
+    /// On a follower that serves observers: how many.
+    pub synced_observers: Option<u64>,
 }
 
 impl View {
     /// A server alone.
     pub fn standalone() -> View {
-        View { serving: true, mode: Mode::Standalone, peer_state: None, quorum: None, leader: None }
+        View {
+            serving: true,
+            mode: Mode::Standalone,
+            peer_state: None,
+            quorum: None,
+            leader: None,
+            observer_master: None,
+            synced_observers: None,
+        }
     }
 }
 

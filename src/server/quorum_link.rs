@@ -45,7 +45,7 @@ mod link;
 const IN_FLIGHT_MAX: usize = 16 << 20;
 /// Bytes that wait to be written to one link. A learner this far behind is better served by a new
 /// synchronisation.
-const BEHIND_MAX: usize = 512 << 20;
+const BEHIND_MAX: u64 = 512 << 20;
 /// Bytes for one socket write, unless a single packet is longer.
 const WRITE_BATCH: usize = 256 << 10;
 /// Accepted links whose first packet has not arrived; beyond, the oldest is closed.
@@ -53,11 +53,18 @@ const UNKNOWN_MAX: usize = 128;
 /// Between attempts to bind the learner port.
 const BIND_PAUSE: Duration = Duration::from_millis(50);
 
+/// The same for the port where a follower serves observers.
+const OBSERVERS_BIND_PAUSE: Duration = Duration::from_secs(1);
+
 /// How the port works.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where a leader listens: this member's own quorum addresses.
     pub listen: Vec<HostPort>,
+    /// Where a follower listens for observers: the same hosts with `observerMasterPort`.
+    pub listen_for_observers: Vec<HostPort>,
+    /// `observerMaster.sizeLimit`: bytes that may wait to be written to an observer of a follower.
+    pub observer_behind_max: u64,
     /// `quorumListenOnAllIPs`: only the ports of `listen` count.
     pub listen_on_all: bool,
     /// How long the first packet of an accepted link may take altogether, and how long binding the
@@ -125,6 +132,15 @@ pub enum Event<S> {
     },
 }
 
+/// The two ports that this module opens, one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// A leader's.
+    Learners,
+    /// A follower's, for observers.
+    Observers,
+}
+
 /// Something to write.
 enum Outgoing {
     /// Encoded, any number.
@@ -136,8 +152,9 @@ enum Outgoing {
 struct LinkState {
     id: LinkId,
     outgoing: Mutex<VecDeque<Outgoing>>,
-    /// Bytes in `outgoing`.
+    /// Bytes in `outgoing`, and how many there may be.
     behind: AtomicU64,
+    behind_max: u64,
     wake: Notify,
     room: Arc<Semaphore>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -190,15 +207,25 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
     /// Binds the learner port and takes links, until [`QuorumLinks::stop_listening`]. Told by
     /// [`Event::Listening`] or, after some time without success, [`Event::ListenFailed`].
     pub fn listen(&self) {
+        self.listen_at(Door::Learners);
+    }
+
+    /// The same for the port where a follower serves observers. A failure only makes itself heard in
+    /// the log: binding is tried for ever.
+    pub fn listen_for_observers(&self) {
+        self.listen_at(Door::Observers);
+    }
+
+    fn listen_at(&self, door: Door) {
         let mut listener = self.shared.listener.lock();
         if let Some(before) = listener.take() {
             before.abort();
         }
         let shared = Arc::clone(&self.shared);
-        *listener = Some(self.shared.tasks.spawn(async move { shared.serve().await }));
+        *listener = Some(self.shared.tasks.spawn(async move { shared.serve(door).await }));
     }
 
-    /// Closes the learner port. Links stay.
+    /// Closes whichever port is open. Links stay.
     pub fn stop_listening(&self) {
         if let Some(listener) = self.shared.listener.lock().take() {
             listener.abort();
@@ -210,7 +237,7 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
     /// `zab::LINK_OUTBOUND` on.
     pub fn dial(&self, link: LinkId, to: Vec<HostPort>, limit: Duration) {
         let shared = Arc::clone(&self.shared);
-        let state = shared.new_link(link);
+        let state = shared.new_link(link, BEHIND_MAX);
         let task = Arc::clone(&state);
         let handle = self.shared.tasks.spawn(async move {
             let connected = net::dial(&to, limit).await;
@@ -235,8 +262,9 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         let Some(state) = self.shared.links.lock().get(&link).cloned() else {
             return packets.clear();
         };
-        if state.behind.fetch_add(length, Ordering::Relaxed) + length > BEHIND_MAX as u64 {
-            return self.shared.down(link, format!("more than {BEHIND_MAX} bytes behind"));
+        let max = state.behind_max;
+        if state.behind.fetch_add(length, Ordering::Relaxed) + length > max {
+            return self.shared.down(link, format!("more than {max} bytes behind"));
         }
         let mut outgoing = state.outgoing.lock();
         match outgoing.back_mut() {
@@ -281,46 +309,59 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
 }
 
 impl<S: ImageSink + Send + 'static> Shared<S> {
-    async fn serve(self: Arc<Self>) {
-        let listeners = match self.bind().await {
+    async fn serve(self: Arc<Self>, door: Door) {
+        let listeners = match self.bind(door).await {
             Ok(listeners) => listeners,
             Err(error) => {
                 let reason = format!("learner port {:?}: {error}", self.options.listen);
                 return (self.deliver)(Event::ListenFailed { reason });
             }
         };
-        (self.deliver)(Event::Listening);
+        if door == Door::Learners {
+            (self.deliver)(Event::Listening);
+        }
         let mut accepting = tokio::task::JoinSet::new();
         for listener in listeners {
             let shared = Arc::clone(&self);
-            accepting.spawn(async move { shared.accept(listener).await });
+            accepting.spawn(async move { shared.accept(listener, door).await });
         }
         while accepting.join_next().await.is_some() {}
     }
 
     /// The port may still belong to a predecessor for a moment.
-    async fn bind(&self) -> io::Result<Vec<TcpListener>> {
+    async fn bind(&self, door: Door) -> io::Result<Vec<TcpListener>> {
+        let (addresses, pause) = match door {
+            Door::Learners => (&self.options.listen, BIND_PAUSE),
+            Door::Observers => (&self.options.listen_for_observers, OBSERVERS_BIND_PAUSE),
+        };
         let bind = async {
             loop {
-                match net::listen(&self.options.listen, self.options.listen_on_all).await {
+                match net::listen(addresses, self.options.listen_on_all).await {
                     Ok(listeners) => return listeners,
-                    Err(error) => tracing::warn!(%error, "learner port not bound, retrying"),
+                    Err(error) => tracing::warn!(%error, ?addresses, "port not bound, retrying"),
                 }
-                tokio::time::sleep(BIND_PAUSE).await;
+                tokio::time::sleep(pause).await;
             }
         };
+        if door == Door::Observers {
+            return Ok(bind.await);
+        }
         match tokio::time::timeout(self.options.first_packet, bind).await {
             Ok(listeners) => Ok(listeners),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
+    async fn accept(self: Arc<Self>, listener: TcpListener, door: Door) {
+        let behind_max = match door {
+            Door::Learners => BEHIND_MAX,
+            Door::Observers => self.options.observer_behind_max,
+        };
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => {
                     let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
-                    let state = self.new_link(id);
+                    let state = self.new_link(id, behind_max);
                     let mut unknown = self.unknown.lock();
                     unknown.push_back(state.id);
                     let oldest = (unknown.len() > UNKNOWN_MAX).then(|| unknown.pop_front());
@@ -338,11 +379,12 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         }
     }
 
-    fn new_link(&self, id: LinkId) -> Arc<LinkState> {
+    fn new_link(&self, id: LinkId, behind_max: u64) -> Arc<LinkState> {
         let state = Arc::new(LinkState {
             id,
             outgoing: Mutex::new(VecDeque::new()),
             behind: AtomicU64::new(0),
+            behind_max,
             wake: Notify::new(),
             room: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             tasks: Mutex::new(Vec::new()),

@@ -185,6 +185,8 @@ impl Reporter {
             peer_state: view.peer_state,
             quorum: view.quorum,
             leader: view.leader,
+            observer_master_id: view.observer_master,
+            synced_observers: view.synced_observers,
             latency: Latency {
                 min_ms: match load(&counters.latency_min) {
                     u64::MAX => 0,

@@ -55,6 +55,8 @@ pub struct Params {
     pub crash_in_step: u64,
     /// How often a message of the election port is lost, per thousand.
     pub election_loss: u64,
+    /// Whether observers learn from followers.
+    pub observer_masters: bool,
     /// A bug.
     pub mutant: Option<Mutant>,
 }
@@ -147,6 +149,7 @@ impl Params {
             faults: Vec::new(),
             crash_in_step: 0,
             election_loss: 0,
+            observer_masters: false,
             mutant: None,
         }
     }
@@ -188,6 +191,7 @@ impl Params {
             faults,
             crash_in_step: r.pick(&[0, 0, 100, 500, 2000]),
             election_loss: r.pick(&[0, 0, 10, 100, 300]),
+            observer_masters: r.permille(500),
             mutant: None,
         }
     }
@@ -216,6 +220,7 @@ impl Params {
             force_snapshot_sync: self.force_snapshot,
             log_sync: self.log_sync,
             counter_limit: self.counter_limit,
+            observer_masters: self.observer_masters,
             mutant: self.mutant,
             ..Options::new(id, self.membership())
         }

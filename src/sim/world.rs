@@ -425,7 +425,9 @@ impl<H: Host> World<H> {
         self.slots.iter().enumerate().all(|(h, slot)| {
             slot.value.as_ref().is_some_and(|v| {
                 let peer = v.peer();
-                peer.is_serving() && peer.leader() == Some(id)
+                // An observer of a follower need not know whom that one follows now.
+                let indirect = self.params.observer_masters && h >= self.params.voters as usize;
+                peer.is_serving() && (indirect || peer.leader() == Some(id))
             }) && self.ghost.states[h] == end
         })
     }

@@ -140,9 +140,18 @@ pub enum Action {
         /// The leader.
         to: ServerId,
     },
+    /// Connect to the port where the follower `to` serves observers; answered as a `Connect`.
+    ConnectToMaster {
+        /// The number of the link to be.
+        link: LinkId,
+        /// The follower.
+        to: ServerId,
+    },
     /// Open the learner port (only while leading).
     Listen,
-    /// Close the learner port. Its links are closed by actions of their own.
+    /// Open the port where a follower serves observers (`observerMasterPort`).
+    ListenForObservers,
+    /// Close whichever of the two ports is open. Its links are closed by actions of their own.
     StopListening,
     /// Write a packet to a link, behind everything written before.
     Send {

@@ -70,6 +70,8 @@ pub(super) struct Core {
     pub transition: Option<Transition>,
     /// Members whose election port refuses connections.
     pub unreachable: BTreeSet<ServerId>,
+    /// Which of the followers an observer asks next to serve it.
+    pub master_turn: usize,
     /// The leader that was left because it was silent, until it is heard again.
     pub silent: Option<ServerId>,
     /// Counters for operators.
@@ -123,6 +125,7 @@ impl Core {
             actions: VecDeque::new(),
             transition: None,
             unreachable: BTreeSet::new(),
+            master_turn: options.id.0.unsigned_abs() as usize,
             silent: None,
             stats: Stats::default(),
             options,

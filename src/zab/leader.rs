@@ -415,27 +415,8 @@ impl Leader {
         link: LinkId,
         packet: &QuorumPacket,
     ) -> Result<(), LinkError> {
-        let data = packet.payload();
-        if data.len() < 12 {
-            return Err(LinkError::OldProtocol(0));
-        }
-        let info = LearnerInfo::from_bytes(data)
-            .map_err(|_| LinkError::Undecodable(packet.kind.name()))?;
-        if info.protocol < PROTOCOL_VERSION {
-            return Err(LinkError::OldProtocol(info.protocol));
-        }
-        let ours = core.options.membership.version;
-        if info.config_version > ours {
-            return Err(LinkError::NewerConfig { theirs: info.config_version, ours });
-        }
-        let accepted = packet.zxid.epoch();
-        if accepted < Epoch(0) || accepted.0 >= i64::from(i32::MAX) - 1 {
-            return Err(LinkError::BadEpoch(accepted));
-        }
+        let Introduction { info, accepted } = Introduction::read(core, packet)?;
         let mut server = info.server;
-        if server == core.me() {
-            return Err(LinkError::OwnId);
-        }
         if server == ServerId(i64::MAX) {
             // An observer without an id of its own (Apache's OBSERVER_ID).
             server = ServerId(self.anonymous);
@@ -688,6 +669,41 @@ impl Leader {
         if self.syncs.expected.contains_key(&link) {
             self.begin_round(core);
         }
+    }
+}
+
+/// What a FOLLOWERINFO or OBSERVERINFO says.
+pub(super) struct Introduction {
+    /// Who it is.
+    pub info: LearnerInfo,
+    /// Its accepted epoch.
+    pub accepted: Epoch,
+}
+
+impl Introduction {
+    /// Reads it, and refuses a learner that can't be one of this server's.
+    pub fn read(core: &Core, packet: &QuorumPacket) -> Result<Introduction, LinkError> {
+        let data = packet.payload();
+        if data.len() < 12 {
+            return Err(LinkError::OldProtocol(0));
+        }
+        let info = LearnerInfo::from_bytes(data)
+            .map_err(|_| LinkError::Undecodable(packet.kind.name()))?;
+        if info.protocol < PROTOCOL_VERSION {
+            return Err(LinkError::OldProtocol(info.protocol));
+        }
+        let ours = core.options.membership.version;
+        if info.config_version > ours {
+            return Err(LinkError::NewerConfig { theirs: info.config_version, ours });
+        }
+        let accepted = packet.zxid.epoch();
+        if accepted < Epoch(0) || accepted.0 >= i64::from(i32::MAX) - 1 {
+            return Err(LinkError::BadEpoch(accepted));
+        }
+        if info.server == core.me() {
+            return Err(LinkError::OwnId);
+        }
+        Ok(Introduction { info, accepted })
     }
 }
 

@@ -11,18 +11,26 @@
 //! [`Learner::handle_persisted`], and what it promises is said there (ZOOKEEPER-3911, 4643, 4646,
 //! 4785). PROPOSAL and COMMIT may come anywhere between the first sync packet and UPTODATE, around
 //! NEWLEADER too (A14, ZOOKEEPER-4394): they are logged as they come, and applied at UPTODATE.
+//!
+//! With `observerMasterPort` an observer learns from a follower, which is its leader in all that
+//! follows ([`mod@connect`]); what a follower does for its observers is in [`mod@master`].
+
+mod connect;
+mod master;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::action::*;
 use super::core::{Core, mutant};
+use super::leader::LearnerView;
 use super::options::Standing;
 use crate::proto::jute::Jute;
 use crate::proto::quorum::{
     LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch, promised_silence,
 };
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
+use master::Master;
 
 /// A deadline that is noticed so late says that this server stood still, not its leader.
 const OVERSLEPT: Duration = Duration::from_millis(500);
@@ -101,8 +109,15 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug)]
 pub(super) struct Learner {
     leader: ServerId,
+    /// Whom it learns from: the leader, or for an observer perhaps a follower.
+    source: ServerId,
+    /// Followers asked so far, and since when.
+    asked: usize,
+    began: Instant,
     link: LinkId,
     observer: bool,
+    /// What it does for observers, while it follows and serves.
+    master: Option<Master>,
     phase: Phase,
     epoch: Option<Epoch>,
     tries_left: u32,
@@ -149,8 +164,12 @@ impl Learner {
         .min(core.options.establish_patience / 4);
         let mut learner = Learner {
             leader,
+            source: leader,
+            asked: 0,
+            began: now,
             link: LinkId(0),
             observer,
+            master: None,
             phase: Phase::Connecting { retry_at: Some(now + wait) },
             epoch: None,
             tries_left: core.options.connect_tries,
@@ -171,7 +190,7 @@ impl Learner {
         };
         learner.announce(core);
         if wait.is_zero() {
-            learner.connect(core);
+            learner.connect(core, now);
         }
         learner
     }
@@ -192,6 +211,19 @@ impl Learner {
 
     pub fn epoch(&self) -> Option<Epoch> {
         self.epoch
+    }
+
+    pub fn source(&self) -> ServerId {
+        self.source
+    }
+
+    /// The observers of a follower.
+    pub fn observers(&self) -> Vec<LearnerView> {
+        self.master.as_ref().map(Master::observers).unwrap_or_default()
+    }
+
+    pub fn serves_observer(&self, link: LinkId) -> bool {
+        self.master.as_ref().is_some_and(|m| m.has_link(link))
     }
 
     pub fn outcome(&self) -> Outcome {
@@ -269,9 +301,30 @@ impl Learner {
         }
     }
 
-    pub fn handle_loaded(&mut self, core: &mut Core) {
+    pub fn handle_loaded(&mut self, core: &mut Core, now: Instant) {
         if self.phase == Phase::Loading {
-            self.serve(core);
+            self.serve(core, now);
+        }
+    }
+
+    /// Something happened to a link of an observer of this follower.
+    pub fn handle_observer(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        link: LinkId,
+        event: LinkEvent,
+    ) {
+        match &mut self.master {
+            Some(master) => master.handle_link(core, now, link, event),
+            None if event == LinkEvent::Up => core.close(link, LinkError::NotLeading),
+            None => {}
+        }
+    }
+
+    pub fn handle_log_read(&mut self, core: &mut Core, read: ReadId, found: Option<LogRead>) {
+        if let Some(master) = &mut self.master {
+            master.handle_log_read(core, read, found);
         }
     }
 
@@ -285,25 +338,34 @@ impl Learner {
         if now >= self.deadline {
             return core.leave(match self.phase {
                 Phase::Connecting { .. } => Why::LeaderUnreachable(self.leader),
-                _ => Why::LeaderSilent(self.leader),
+                _ => Why::LeaderSilent(self.source),
             });
         }
         if let Phase::Connecting { retry_at: Some(at) } = self.phase
             && now >= at
         {
-            self.connect(core);
+            self.connect(core, now);
+        }
+        if let Some(master) = &mut self.master {
+            master.handle_timeout(core, now);
         }
     }
 
     pub fn poll_timeout(&self) -> Instant {
         match self.phase {
             Phase::Connecting { retry_at: Some(at) } => at.min(self.deadline),
-            _ => self.deadline,
+            _ => {
+                self.master.as_ref().map_or(self.deadline, |m| m.poll_timeout().min(self.deadline))
+            }
         }
     }
 
-    /// Closes the link.
+    /// Closes the link, and those of observers.
     pub fn end(&mut self, core: &mut Core) {
+        core.master_turn = core.master_turn.wrapping_add(self.asked);
+        if let Some(mut master) = self.master.take() {
+            master.end(core);
+        }
         if self.open {
             core.close(self.link, LinkError::RoleEnded);
         }
@@ -326,27 +388,6 @@ impl Learner {
             serving: self.is_serving(),
             observer: self.observer,
         }));
-    }
-
-    fn connect(&mut self, core: &mut Core) {
-        self.tries_left = self.tries_left.saturating_sub(1);
-        self.phase = Phase::Connecting { retry_at: None };
-        self.link = core.new_link();
-        self.open = true;
-        core.act(Action::Connect { link: self.link, to: self.leader });
-    }
-
-    fn link_down(&mut self, core: &mut Core, now: Instant) {
-        self.open = false;
-        if !matches!(self.phase, Phase::Connecting { .. }) {
-            core.leave(Why::LeaderGone(self.leader));
-        } else if self.tries_left == 0 {
-            core.leave(Why::LeaderUnreachable(self.leader));
-        } else {
-            // The leader may not have opened its port yet.
-            let retry_at = Some(now + core.options.connect_retry);
-            self.phase = Phase::Connecting { retry_at };
-        }
     }
 
     fn introduce(&mut self, core: &mut Core, now: Instant) {
@@ -459,7 +500,7 @@ impl Learner {
                 self.take_new_leader(core, now, packet)
             }
             PacketKind::UpToDate if self.phase == Phase::AwaitingUpToDate => {
-                self.take_up_to_date(core);
+                self.take_up_to_date(core, now);
                 Ok(())
             }
             PacketKind::Ping if self.phase == Phase::Loading => {
@@ -608,6 +649,9 @@ impl Learner {
         if self.is_serving() {
             self.deliver(core);
         }
+        if let Some(master) = &mut self.master {
+            master.commit(core, zxid);
+        }
         Ok(())
     }
 
@@ -671,17 +715,17 @@ impl Learner {
         core.send_bare(self.link, PacketKind::Ack, Zxid::new(epoch, 0));
     }
 
-    fn take_up_to_date(&mut self, core: &mut Core) {
+    fn take_up_to_date(&mut self, core: &mut Core, now: Instant) {
         let epoch = self.epoch.unwrap_or_default();
         core.send_bare(self.link, PacketKind::Ack, Zxid::new(epoch, 0));
         if core.loading {
             self.phase = Phase::Loading;
         } else {
-            self.serve(core);
+            self.serve(core, now);
         }
     }
 
-    fn serve(&mut self, core: &mut Core) {
+    fn serve(&mut self, core: &mut Core, now: Instant) {
         self.phase = Phase::Serving;
         self.served = true;
         core.vote.peer_epoch = self.epoch.unwrap_or_default();
@@ -689,6 +733,10 @@ impl Learner {
         self.announce(core);
         for zxid in std::mem::take(&mut self.owed_pings) {
             core.act(Action::AnswerPing { zxid });
+        }
+        if core.options.observer_masters && !self.observer {
+            let epoch = self.epoch.unwrap_or_default();
+            self.master = Some(Master::new(core, now, epoch, self.committed));
         }
     }
 

@@ -149,6 +149,15 @@ impl Peer {
         }
     }
 
+    /// The server this one learns from: the leader, or for an observer perhaps a follower
+    /// (`observerMasterPort`).
+    pub fn source(&self) -> Option<ServerId> {
+        match &self.role {
+            Role::Learning(l) => Some(l.source()),
+            _ => None,
+        }
+    }
+
     /// The link to the leader this server follows, once it stands.
     pub fn leader_link(&self) -> Option<LinkId> {
         match &self.role {
@@ -221,10 +230,11 @@ impl Peer {
         }
     }
 
-    /// The learners of a leader, in the order of their links.
+    /// The learners of a leader, or the observers of a follower, in the order of their links.
     pub fn learners(&self) -> Vec<LearnerView> {
         match &self.role {
             Role::Leading(l) => l.learners(),
+            Role::Learning(l) => l.observers(),
             _ => Vec::new(),
         }
     }
@@ -297,6 +307,9 @@ impl Peer {
             Role::Learning(learner) if learner.owns(&self.core, link) => {
                 learner.handle_link(&mut self.core, now, event);
             }
+            Role::Learning(learner) if link.0 < LINK_OUTBOUND => {
+                learner.handle_observer(&mut self.core, now, link, event);
+            }
             _ if event == LinkEvent::Up => self.core.close(link, LinkError::NotLeading),
             // The rest of a link that was closed.
             _ => {}
@@ -321,7 +334,7 @@ impl Peer {
         self.core.loading = false;
         match &mut self.role {
             Role::Draining(_) => self.drained(now),
-            Role::Learning(learner) => learner.handle_loaded(&mut self.core),
+            Role::Learning(learner) => learner.handle_loaded(&mut self.core, now),
             Role::Leading(_) | Role::Electing(_) | Role::Stopped => {}
         }
         self.settle(now);
@@ -329,8 +342,10 @@ impl Peer {
 
     /// What [`Action::ReadLog`] found, or None.
     pub fn handle_log_read(&mut self, now: Instant, read: ReadId, found: Option<LogRead>) {
-        if let Role::Leading(leader) = &mut self.role {
-            leader.handle_log_read(&mut self.core, read, found);
+        match &mut self.role {
+            Role::Leading(leader) => leader.handle_log_read(&mut self.core, read, found),
+            Role::Learning(learner) => learner.handle_log_read(&mut self.core, read, found),
+            _ => {}
         }
         self.settle(now);
     }
@@ -389,11 +404,15 @@ impl Peer {
         self.forward(QuorumPacket::with_data(PacketKind::Ping, zxid, touched));
     }
 
-    /// On a leader: sends a REVALIDATE or SYNC answer to a learner, behind every commit so far.
+    /// On a leader, or a follower with observers: sends a REVALIDATE or SYNC answer to a learner,
+    /// behind every commit so far.
     pub fn answer_learner(&mut self, link: LinkId, packet: QuorumPacket) {
-        if let Role::Leading(leader) = &self.role
-            && leader.has_link(link)
-        {
+        let there = match &self.role {
+            Role::Leading(leader) => leader.has_link(link),
+            Role::Learning(learner) => learner.serves_observer(link),
+            _ => false,
+        };
+        if there {
             self.core.send(link, packet);
         }
     }

@@ -45,6 +45,8 @@ pub struct Options {
     pub force_snapshot_sync: bool,
     /// Whether a DIFF may be read from the log on disk (`zookeeper.snapshotSizeFactor` >= 0).
     pub log_sync: bool,
+    /// `observerMasterPort` is set: a follower serves observers, and an observer learns from one.
+    pub observer_masters: bool,
     /// The counter at which a leader steps down, so that a new epoch begins: 0xffffffff. Lower in
     /// tests, which can't wait for so many transactions.
     pub counter_limit: u32,
@@ -73,6 +75,7 @@ impl Options {
             commit_log_count: 500,
             force_snapshot_sync: false,
             log_sync: true,
+            observer_masters: false,
             counter_limit: Zxid::COUNTER_MAX,
             #[cfg(any(test, feature = "sim"))]
             mutant: None,

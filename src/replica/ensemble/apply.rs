@@ -68,7 +68,7 @@ impl Member {
             _ => None,
         };
         match ticket {
-            None | Some(Ticket::Upgrade) => {}
+            None | Some(Ticket::Upgrade | Ticket::Observer(_)) => {}
             Some(Ticket::Request { conn, .. }) if moved(&result) => {
                 // Never answered: the client is at another server (SESSIONMOVED).
                 out.close(conn, "the session has moved to another server");

@@ -39,6 +39,7 @@ struct Server {
     watches: WatchTable,
     clients: Clients,
     listening: bool,
+    for_observers: bool,
     alive: bool,
     /// The other end of each link: member and link.
     links: BTreeMap<LinkId, (usize, LinkId)>,
@@ -82,14 +83,22 @@ impl World {
     }
 
     fn with(local: LocalSessions) -> World {
+        World::of(0, local)
+    }
+
+    /// Three voters and some observers, which learn from followers.
+    fn of(observers: i64, local: LocalSessions) -> World {
         let now = Now { mono: Instant::from_millis(100_000), wall: WallTime(1_000_000) };
-        let ids: Vec<ServerId> = (1..=3).map(ServerId).collect();
-        let servers = ids
-            .iter()
+        let voters = (1..=3).map(ServerId);
+        let watching = (4..4 + observers).map(ServerId);
+        let servers = (1..=3 + observers)
+            .map(ServerId)
             .map(|id| {
                 let state = StateMachine::new(crate::state::Options::default());
-                let mut zab = zab::Options::new(*id, Membership::majority(ids.clone(), []));
+                let membership = Membership::majority(voters.clone(), watching.clone());
+                let mut zab = zab::Options::new(id, membership);
                 zab.tick = Duration::from_secs(1);
+                zab.observer_masters = observers > 0;
                 let disk = DiskState::default();
                 let member = Member::new(options(id.0), zab, disk, &state, now).expect("fresh");
                 let member = member.with_local_sessions(local);
@@ -99,6 +108,7 @@ impl World {
                     watches: WatchTable::new(),
                     clients: Clients::default(),
                     listening: false,
+                    for_observers: false,
                     alive: true,
                     links: BTreeMap::new(),
                     role_lost: 0,
@@ -153,18 +163,17 @@ impl World {
             }
             Action::Connect { link, to } => {
                 let to = to.0 as usize - 1;
-                if !self.connected(n, to) || !self.servers[to].listening {
-                    return self.link(n, link, LinkEvent::Down);
-                }
-                let other = LinkId(self.next_link);
-                self.next_link += 1;
-                self.servers[n].links.insert(link, (to, other));
-                self.servers[to].links.insert(other, (n, link));
-                self.link(to, other, LinkEvent::Up);
-                self.link(n, link, LinkEvent::Up);
+                self.dial(n, link, to, self.servers[to].listening);
+            }
+            Action::ConnectToMaster { link, to } => {
+                let to = to.0 as usize - 1;
+                self.dial(n, link, to, self.servers[to].for_observers);
             }
             Action::Listen => self.servers[n].listening = true,
-            Action::StopListening => self.servers[n].listening = false,
+            Action::ListenForObservers => self.servers[n].for_observers = true,
+            Action::StopListening => {
+                (self.servers[n].listening, self.servers[n].for_observers) = (false, false);
+            }
             Action::Send { link, packet } => {
                 if let Some((to, other)) = self.servers[n].links.get(&link).copied()
                     && self.connected(n, to)
@@ -209,6 +218,18 @@ impl World {
             Action::ConfigSeen(_) => {}
             other => panic!("{other:?}"),
         }
+    }
+
+    fn dial(&mut self, n: usize, link: LinkId, to: usize, listening: bool) {
+        if !self.connected(n, to) || !listening {
+            return self.link(n, link, LinkEvent::Down);
+        }
+        let other = LinkId(self.next_link);
+        self.next_link += 1;
+        self.servers[n].links.insert(link, (to, other));
+        self.servers[to].links.insert(other, (n, link));
+        self.link(to, other, LinkEvent::Up);
+        self.link(n, link, LinkEvent::Up);
     }
 
     fn connected(&self, a: usize, b: usize) -> bool {
@@ -650,3 +671,5 @@ fn a_server_with_a_quorum_welcomes_readers_as_everybody() {
     world.create(0, conn, session, "/b", 0);
     assert_eq!(world.last_code(0, conn), 0);
 }
+
+mod observers;

@@ -273,6 +273,7 @@ impl Surroundings {
             |observer| learners.iter().filter(move |l| l.synced && l.observer == observer).count();
         let leading = member.is_leading();
         let serving = member.is_serving();
+        let masters = peer.options().observer_masters;
         let observer = !peer.options().membership.is_voter(peer.id());
         let read_only = member.is_read_only();
         self.shared.rules.load.read_only.store(read_only, Ordering::Relaxed);
@@ -303,6 +304,9 @@ impl Surroundings {
             peer_state: (!read_only).then_some(state),
             quorum: (!read_only).then(|| QuorumStats { quorum_size: quorum.voters().len() as u64 }),
             leader,
+            observer_master: peer.source().filter(|_| observer).map(|source| source.0),
+            synced_observers: (mode == Mode::Follower && serving && masters)
+                .then(|| synced(true) as u64),
         };
     }
 }

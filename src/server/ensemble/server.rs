@@ -135,6 +135,8 @@ impl EnsembleMember {
                 peer_state: Some("leader election".to_owned()),
                 quorum: None,
                 leader: None,
+                observer_master: None,
+                synced_observers: None,
             }),
             state: Arc::clone(&state),
             watches: WatchTable::with_limits(watch_limits(&config)),

@@ -47,6 +47,8 @@ pub struct Setup {
     pub links: quorum_link::Options,
     /// Where each member's learner port is.
     pub learner_ports: Map<ServerId, Vec<HostPort>>,
+    /// Where each voter serves observers while it follows; empty without `observerMasterPort`.
+    pub master_ports: Map<ServerId, Vec<HostPort>>,
     /// How long one attempt to reach a leader may take.
     pub dial_limit: Duration,
 }
@@ -95,6 +97,16 @@ pub fn learner_ports(config: &QuorumConfig) -> Map<ServerId, Vec<HostPort>> {
     ports
 }
 
+/// Where each voter serves observers while it follows: its host with `observerMasterPort`.
+pub fn master_ports(config: &QuorumConfig, port: u16) -> Map<ServerId, Vec<HostPort>> {
+    let mut ports = map();
+    for member in config.voters() {
+        let hosts = member.addresses.iter().map(|a| HostPort::new(a.host.clone(), port));
+        ports.insert(member.id, hosts.collect());
+    }
+    ports
+}
+
 impl Setup {
     /// Reads what concerns an ensemble out of a configuration.
     pub fn new(config: &Config) -> Result<Setup, SetupError> {
@@ -138,8 +150,15 @@ impl Setup {
             keep_alive: quorum.tcp_keep_alive,
         };
         let learner_ports = learner_ports(members);
+        let master_ports = match quorum.observer_master_port {
+            Some(port) => master_ports(members, port),
+            None => map(),
+        };
+        peer.observer_masters = !master_ports.is_empty();
         let links = quorum_link::Options {
             listen: learner_ports[&me].clone(),
+            listen_for_observers: master_ports.get(&me).cloned().unwrap_or_default(),
+            observer_behind_max: quorum.observer_master_size_limit_bytes,
             listen_on_all: quorum.listen_on_all_ips,
             first_packet: peer.init_time(),
             record_max: config.jute_max_buffer() + RECORD_EXTRA,
@@ -150,6 +169,6 @@ impl Setup {
             ticks => ticks,
         };
         let dial_limit = tick * connect_ticks.max(1);
-        Ok(Setup { peer, election, links, learner_ports, dial_limit })
+        Ok(Setup { peer, election, links, learner_ports, master_ports, dial_limit })
     }
 }

@@ -20,6 +20,9 @@ use crate::storage::TxnLog;
 use crate::types::{Instant, LinkId, Map, ServerId, map};
 use crate::zab::{Action, ImageId, LinkEvent, Peer};
 
+/// How long a follower may take to accept an observer: there are others to ask.
+const MASTER_DIAL_LIMIT: Duration = Duration::from_secs(1);
+
 /// What reaches the node thread of a member from other servers and from its disk.
 pub enum Event {
     /// There are messages in the election port's inbox.
@@ -57,6 +60,7 @@ pub struct Shell {
     disk: DiskThread,
     disk_options: disk::Options,
     learner_ports: Map<ServerId, Vec<HostPort>>,
+    master_ports: Map<ServerId, Vec<HostPort>>,
     dial_limit: Duration,
     deliver: Deliver,
     next_image: u64,
@@ -108,6 +112,7 @@ impl Shell {
             disk,
             disk_options,
             learner_ports: setup.learner_ports.clone(),
+            master_ports: setup.master_ports.clone(),
             dial_limit: setup.dial_limit,
             deliver,
             next_image: 1,
@@ -217,7 +222,12 @@ impl Shell {
                 let addresses = self.learner_ports.get(&to).cloned().unwrap_or_default();
                 self.links.dial(link, addresses, self.dial_limit);
             }
+            Action::ConnectToMaster { link, to } => {
+                let addresses = self.master_ports.get(&to).cloned().unwrap_or_default();
+                self.links.dial(link, addresses, self.dial_limit.min(MASTER_DIAL_LIMIT));
+            }
             Action::Listen => self.links.listen(),
+            Action::ListenForObservers => self.links.listen_for_observers(),
             Action::StopListening => self.links.stop_listening(),
             Action::Send { link, packet } => self.send(link, &packet),
             Action::CloseLink { link, why } => {

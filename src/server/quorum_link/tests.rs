@@ -56,6 +56,8 @@ impl Node {
         let (deliver, events) = mpsc::unbounded_channel();
         let mut options = Options {
             listen: vec![HostPort::new("127.0.0.1", port)],
+            listen_for_observers: vec![HostPort::new("127.0.0.1", port)],
+            observer_behind_max: 1 << 20,
             listen_on_all: false,
             first_packet: PATIENCE,
             record_max: 1 << 20,

@@ -17,12 +17,12 @@ impl<H: Host> World<H> {
                     self.notify(host, to, notification);
                 }
             }
-            Action::Connect { link, to } => {
+            Action::Connect { link, to } | Action::ConnectToMaster { link, to } => {
                 self.slots[host].lines.insert(link, Line::Dialling);
                 let at = self.now + self.delay();
                 self.at(at, What::Dial { host, life, link, to: to.0 as usize - 1 });
             }
-            Action::Listen => self.slots[host].listening = true,
+            Action::Listen | Action::ListenForObservers => self.slots[host].listening = true,
             Action::StopListening => self.slots[host].listening = false,
             Action::Send { link, packet } => self.send_packet(host, link, packet),
             Action::SendSnapshot { link, .. } => {
