@@ -9,7 +9,7 @@ use crate::config::{Compression as Method, Config};
 use crate::host::load::{self, Loaded};
 use crate::host::snapshot::{self, SnapshotOptions};
 use crate::proto::image::{ImageNode, ImageSink};
-use crate::state::{Options, StateLoader, StateMachine};
+use crate::state::{NodeBatch, Options, StateLoader, StateMachine};
 use crate::storage::disk::DiskRef;
 use crate::storage::recovery::Origin;
 use crate::storage::{Compression, Dirs, Error, RecoveryOptions};
@@ -47,6 +47,8 @@ pub fn compression(config: &Config) -> Compression {
 
 /// Nodes handed over at once.
 const BATCH_NODES: usize = 512;
+/// Bytes handed over at once, a single larger node apart.
+const BATCH_BYTES: usize = 256 << 10;
 /// Batches that may wait between the two threads.
 const BATCHES_MAX: usize = 16;
 
@@ -54,18 +56,16 @@ const BATCHES_MAX: usize = 16;
 enum Piece {
     Session(i64, i32),
     Acl(i64, Vec<Acl>),
-    /// All paths in one string; with each node, where its path ends.
-    Nodes(String, Vec<(usize, ImageNode)>),
+    Nodes(NodeBatch),
 }
 
-/// A loader on a thread of its own, so that reading, checking and decoding the file go on while the
+/// A loader on a thread of its own, so that reading, checking, decoding and digesting go on while the
 /// tree is built; says how far it is.
 struct Progress {
     options: Options,
     building: Option<(SyncSender<Piece>, JoinHandle<Result<StateLoader, String>>)>,
     loader: Option<StateLoader>,
-    paths: String,
-    batch: Vec<(usize, ImageNode)>,
+    batch: NodeBatch,
     clock: Clock,
     nodes: u64,
     said: crate::types::Instant,
@@ -77,8 +77,7 @@ impl Progress {
             options,
             building: None,
             loader: None,
-            paths: String::new(),
-            batch: Vec::new(),
+            batch: NodeBatch::default(),
             clock,
             nodes: 0,
             said: clock.mono(),
@@ -106,9 +105,8 @@ impl Progress {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let paths = std::mem::replace(&mut self.paths, String::with_capacity(BATCH_NODES * 32));
-        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_NODES));
-        self.send(Piece::Nodes(paths, batch))
+        let batch = std::mem::replace(&mut self.batch, NodeBatch::with_capacity(BATCH_NODES));
+        self.send(Piece::Nodes(batch))
     }
 
     /// Waits for the builder.
@@ -130,13 +128,7 @@ fn build(mut loader: StateLoader, pieces: &Receiver<Piece>) -> Result<StateLoade
         match piece {
             Piece::Session(id, timeout_ms) => loader.session(id, timeout_ms),
             Piece::Acl(index, acl) => loader.acl(index, acl),
-            Piece::Nodes(paths, nodes) => {
-                let mut start = 0;
-                for (end, node) in nodes {
-                    loader.node(&paths[start..end], node)?;
-                    start = end;
-                }
-            }
+            Piece::Nodes(batch) => loader.nodes(&batch)?,
         }
     }
     Ok(loader)
@@ -152,9 +144,8 @@ impl ImageSink for Progress {
     }
     fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String> {
         self.nodes += 1;
-        self.paths.push_str(path);
-        self.batch.push((self.paths.len(), node));
-        if self.batch.len() < BATCH_NODES {
+        self.batch.push(&self.options, path, &node);
+        if self.batch.len() < BATCH_NODES && self.batch.bytes() < BATCH_BYTES {
             return Ok(());
         }
         if self.clock.mono().since(self.said) > PROGRESS {

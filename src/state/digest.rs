@@ -46,6 +46,27 @@ pub fn with_stat(prefix: u32, stat: &StatPersisted) -> u32 {
     crc32(prefix, &b)
 }
 
+/// What a node adds to the tree's digest, and the prefix that its next digest is made from; both 0
+/// where digests are off and for exempt paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// Of path and data.
+    pub prefix: u32,
+    /// Of the stat as well.
+    pub node: u32,
+}
+
+impl Digests {
+    /// Computes them, unless digests are off.
+    pub fn of(on: bool, path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> Digests {
+        if !on || is_exempt(path) {
+            return Digests::default();
+        }
+        let prefix = prefix(path, data);
+        Digests { prefix, node: with_stat(prefix, stat) }
+    }
+}
+
 /// From this length on the carry-less multiplication of `crc32fast` pays; below, that crate goes
 /// byte by byte, and nearly all of our input is below.
 const LONG: usize = 128;

@@ -35,7 +35,7 @@ mod znode;
 pub use acl::AclId;
 pub use change::{Change, SubResult, TxnResult};
 pub use digest::node_digest;
-pub use load::StateLoader;
+pub use load::{NodeBatch, StateLoader};
 pub use node::NodeRef;
 pub use quota::{QuotaView, StatsTrack};
 pub use session::SessionTable;

@@ -10,7 +10,7 @@ use crate::types::{Hasher, StatPersisted, hasher};
 
 use super::acl::AclId;
 use super::arena::{Arena, NONE};
-use super::digest;
+use super::digest::{self, Digests};
 use super::index::Index;
 use super::snapshot::{Capture, Marks};
 use super::znode::{Extra, Node};
@@ -239,8 +239,27 @@ impl Tree {
         acl: AclId,
         stat: &StatPersisted,
     ) -> u32 {
+        let digests = Digests::of(self.digest_on, path, data, stat);
+        self.insert_digested(place, path, data, acl, stat, digests)
+    }
+
+    /// The same for a node whose digest somebody has computed.
+    pub fn insert_digested(
+        &mut self,
+        place: &Place,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: AclId,
+        stat: &StatPersisted,
+        digests: Digests,
+    ) -> u32 {
         self.before_change(place.parent);
-        let id = self.nodes.insert(Node::new(place.name.as_bytes(), data, acl));
+        let mut node = Node::new(place.name.as_bytes(), data, acl);
+        (node.czxid, node.ctime) = (stat.czxid, stat.ctime);
+        if Extra::is_needed(stat) {
+            node.extra = self.extras.insert(Extra::of(stat, digests.prefix));
+        }
+        let id = self.nodes.insert(node);
         let first = std::mem::replace(&mut self.nodes[place.parent].first_child, id);
         self.nodes[place.parent].children += 1;
         let node = &mut self.nodes[id];
@@ -249,12 +268,22 @@ impl Tree {
             self.nodes[first].prev = id;
         }
         self.mark(id);
-        self.put_stat(id, path, stat);
         self.index.insert(key(place.hash), id);
         self.len += 1;
         self.size += units(path) + data.map_or(0, <[u8]>::len) as u64;
-        self.digest = self.digest.wrapping_add(i64::from(self.digest_of(id, path)));
+        self.digest = self.digest.wrapping_add(i64::from(digests.node));
         id
+    }
+
+    /// Looks at where the index has a path with this hash, so that it is near when it is needed:
+    /// the memory of several nodes is fetched at once.
+    pub fn touch(&self, hash: u64) -> u64 {
+        self.index.touch(key(hash))
+    }
+
+    /// The hash of a path, from its names alone.
+    pub fn hash_of(&self, path: &str) -> u64 {
+        self.path_hash(path)
     }
 
     /// Replaces a node's stat.

@@ -9,6 +9,8 @@
 //! ustring "BenWasHere"           between servers only
 //! ```
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 
 use super::Adler;
@@ -205,7 +207,11 @@ impl ImageDecoder {
                     return Ok(());
                 }
                 let node = ImageNode::read(r)?;
-                let path = String::from_utf8_lossy(&path);
+                // The careful way is several times slower, and never needed for files of ours.
+                let path = match std::str::from_utf8(&path) {
+                    Ok(path) => Cow::Borrowed(path),
+                    Err(_) => String::from_utf8_lossy(&path),
+                };
                 sink.node(&path, node).map_err(ImageError::Refused)?;
                 self.nodes += 1;
             }

@@ -26,6 +26,12 @@ pub struct CompareArgs {
     /// Seconds that each load is measured
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Repetitions of what takes minutes, the large tree; none of them less than once
+    #[arg(long)]
+    tree_repetitions: Option<usize>,
+    /// Seconds of load before each is measured: a virtual machine compiles what it runs often
+    #[arg(long, default_value_t = 3.0)]
+    warmup: f64,
     /// Nodes of the large tree
     #[arg(long, default_value_t = 1_000_000)]
     nodes: u64,
@@ -75,7 +81,7 @@ pub fn run(args: &CompareArgs) -> io::Result<bool> {
     let mut args = args.clone();
     if args.smoke {
         args.repetitions = 1;
-        args.seconds = 0.3;
+        (args.seconds, args.warmup) = (0.3, 0.1);
         args.nodes = args.nodes.min(3000);
         args.sessions = args.sessions.min(200);
     }
@@ -107,7 +113,8 @@ pub fn run(args: &CompareArgs) -> io::Result<bool> {
     let mut samples = Samples::new();
     let mut failures = Vec::new();
     for repetition in 0..args.repetitions.max(1) {
-        for &group in &groups {
+        let of_tree = args.tree_repetitions.unwrap_or(args.repetitions).max(1);
+        for &group in groups.iter().filter(|&&g| g != Group::Tree || repetition < of_tree) {
             for kind in group.kinds(&kinds) {
                 eprintln!("repetition {}: {group}, {kind:?}", repetition + 1);
                 match group.measure(&launcher, kind, &args) {

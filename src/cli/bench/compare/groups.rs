@@ -141,7 +141,7 @@ fn options(servers: &[SocketAddr], pids: &[u32], mix: &str, args: &CompareArgs) 
         },
         duration: seconds(args.seconds),
         ops: None,
-        warmup: seconds(args.seconds.min(2.0)),
+        warmup: seconds(args.warmup),
         rate: None,
         threads: 1,
         server_pids: pids.to_vec(),

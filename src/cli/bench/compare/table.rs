@@ -152,12 +152,14 @@ fn conditions(args: &CompareArgs) -> String {
     let kernel = kernel.release().to_string_lossy().into_owned();
     let mut text = format!(
         "rookeeper {} beside Apache ZooKeeper {} (heap of 1,000 MB); {cores} cores shared by \
-         servers and driver, Linux {kernel}; {} repetitions, servers in turn, {} s per load; the \
-         large tree has {} nodes, sessions and watches are {}.",
+         servers and driver, Linux {kernel}; {} repetitions ({} of the large tree), servers in turn, \
+         {} s per load after {} s of the same; the large tree has {} nodes, sessions and watches are {}.",
         env!("CARGO_PKG_VERSION"),
         apache::VERSION,
         args.repetitions,
+        args.tree_repetitions.unwrap_or(args.repetitions),
         args.seconds,
+        args.warmup,
         number(args.nodes as f64),
         number(args.sessions as f64),
     );
