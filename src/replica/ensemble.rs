@@ -125,6 +125,8 @@ pub struct Member {
     read_only_at: Option<Instant>,
     next_session: i64,
     deliveries: VecDeque<Delivery>,
+    /// As a server's alone: the last transaction that is applied whole.
+    applied: Zxid,
     changes: Vec<Change>,
     scratch: BytesMut,
 }
@@ -171,6 +173,7 @@ impl Member {
             read_only_at: None,
             next_session: options.first_session_id,
             deliveries: VecDeque::new(),
+            applied: state.last_zxid(),
             changes: Vec::new(),
             scratch: BytesMut::new(),
             options,
@@ -529,6 +532,7 @@ impl Member {
             self.reaper = Reaper::new(self.options.reaper, now.mono);
         }
         self.prep.reset(state);
+        self.applied = state.last_zxid();
         before != Role::Idle
     }
 
@@ -545,6 +549,7 @@ impl Member {
         ticket: Option<Ticket>,
         out: &mut dyn Deliver,
     ) {
+        self.prep.forget(self.applied);
         let Asked { session, cxid, opcode, body } = asked;
         let entry = match opcode {
             OpCode::CREATE_SESSION => {
@@ -621,6 +626,7 @@ impl Member {
             self.end_local(session, None, state, out);
         }
         if self.role == Role::Leader {
+            self.prep.forget(self.applied);
             for session in self.sessions.expire(now.mono) {
                 if let Some(conn) = self.conns.get(&session) {
                     out.closing(*conn);

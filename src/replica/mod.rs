@@ -159,6 +159,9 @@ pub struct Replica {
     actions: VecDeque<Action>,
     /// Everything up to here is durable, and so, alone, committed.
     committed: Zxid,
+    /// The last transaction that is applied whole. Preparation forgets what was outstanding when it
+    /// is next used, not while readers wait for the state: it can be 100,000 nodes.
+    applied: Zxid,
     changes: Vec<Change>,
     scratch: BytesMut,
 }
@@ -179,6 +182,7 @@ impl Replica {
             outstanding: VecDeque::new(),
             actions: VecDeque::new(),
             committed: state.last_zxid(),
+            applied: state.last_zxid(),
             changes: Vec::new(),
             scratch: BytesMut::new(),
             options,
@@ -285,6 +289,7 @@ impl Replica {
             out.frame(conn, &self.scratch, 1);
             return;
         }
+        self.prep.forget(self.applied);
         let caller = self.caller(session, xid, ids);
         let entry = if opcode == OpCode::CLOSE_SESSION {
             if let Some(conn) = self.sessions.set_closing(session) {
@@ -321,6 +326,7 @@ impl Replica {
     /// The moment of [`Replica::poll_timeout`] has come: sessions expire, nodes are reaped. Touch
     /// every session that was active before.
     pub fn handle_timeout(&mut self, now: Now, state: &StateMachine, out: &mut dyn Deliver) {
+        self.prep.forget(self.applied);
         for session in self.sessions.expire(now.mono) {
             if let Some(conn) = self.sessions.conn(session) {
                 out.closing(conn);
@@ -373,7 +379,7 @@ impl Replica {
             left -= told.clamp(1, left);
         }
         if !state.is_within_txn() {
-            self.prep.forget(state.last_zxid());
+            self.applied = state.last_zxid();
         }
         self.has_committed()
     }

@@ -28,7 +28,7 @@ impl Member {
             left -= told.clamp(1, left);
         }
         if !state.is_within_txn() {
-            self.prep.forget(state.last_zxid());
+            self.applied = state.last_zxid();
         }
         self.has_deliveries()
     }
