@@ -34,6 +34,7 @@ fn main() {
     wire::add(&mut suite);
     quorum::add(&mut suite);
     data::add(&mut suite);
+    report::add(&mut suite);
     let (lines, ok) = suite.run();
     harness::apache::shut_down();
     if clients::subject() == harness::server::Kind::Rookeeper

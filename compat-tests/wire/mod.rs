@@ -2,6 +2,7 @@
 
 pub mod annotate;
 pub mod client;
+pub mod decode;
 pub mod quorum;
 
 use std::path::PathBuf;
@@ -19,6 +20,10 @@ pub fn add(suite: &mut Suite) {
     if std::env::var_os("ROOKEEPER_REWRITE").is_none() {
         suite.add("wire", "client-recordings-read-back", Level::Quick, client::check);
         suite.add("wire", "quorum-recordings-read-back", Level::Quick, quorum::check);
+        for port in ["client", "election", "learner"] {
+            let name = format!("{port}-port-through-our-codec");
+            suite.add("wire", name, Level::Quick, move || decode::check(port));
+        }
         return;
     }
     suite.add("record-wire", "client", Level::Quick, client::record);
