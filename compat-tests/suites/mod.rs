@@ -32,7 +32,9 @@ pub fn add(suite: &mut Suite) {
         kazoo(&["kazoo.tests.test_connection", "-k", "TestReadOnlyMode"], "kazoo-read-only")
     });
     suite.add("suites", "kazoo-one-server", Level::Full, || {
-        kazoo(&["kazoo.tests", "-k", "not SASL"], "kazoo-one-server")
+        // What needs a second server is left out.
+        let what = "not SASL and not TestReadOnlyMode and not TestReconfig";
+        kazoo(&["kazoo.tests", "-k", what], "kazoo-one-server")
     });
     suite.add("suites", "go-zookeeper", Level::Ci, go);
 }
@@ -100,7 +102,7 @@ fn kazoo(what: &[&str], name: &str) -> Outcome {
     if cases.is_empty() {
         return Err(Stop::failed(format!("no report\n{}", outcome.err().unwrap_or_default())));
     }
-    judge("kazoo", name != "kazoo-quick", &cases, &process::tail(&log, 12000))
+    judge("kazoo", name == "kazoo", &cases, &process::tail(&log, 12000))
 }
 
 /// Test names with their state, from a JUnit report.
@@ -126,7 +128,10 @@ fn junit(text: &str) -> BTreeMap<String, &'static str> {
         } else {
             "passed"
         };
-        all.insert(format!("{}.{}", attribute(head, "classname"), attribute(head, "name")), state);
+        // What stands before the module's name hangs on how pytest was told of it.
+        let class = attribute(head, "classname");
+        let class = class.find("test_").map_or(class.as_str(), |at| &class[at..]);
+        all.insert(format!("{class}.{}", attribute(head, "name")), state);
     }
     all
 }
