@@ -6,6 +6,8 @@
 
 mod disk;
 mod members;
+mod secrets;
+mod shapes;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -33,6 +35,8 @@ pub fn add(suite: &mut Suite) {
     suite.add("abuse", "s6_sessions_that_expire_together", Level::Quick, expiry);
     disk::add(suite);
     members::add(suite);
+    secrets::add(suite);
+    shapes::add(suite);
 }
 
 /// A server with its counters in reach.

@@ -8,6 +8,7 @@ mod cases;
 mod load;
 mod masters;
 mod read_only;
+mod secret;
 mod tree;
 
 use crate::harness::runner::Suite;
@@ -49,6 +50,7 @@ pub fn add(suite: &mut Suite) {
         add("sessions_expire", cases::sessions_expire);
         add("read_only", read_only::case);
     }
+    suite.add("quorum", "secret_file", Level::Quick, secret::case);
     for letters in ["rrro", "aarO", "rrao", "rraO", "aaaO"] {
         suite.add("quorum", format!("observer::{letters}"), Level::Ci, move || {
             cases::observer(letters)

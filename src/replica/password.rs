@@ -89,3 +89,6 @@ pub fn apache(session: SessionId) -> Password {
 fn same(a: &Password, b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (x, y)| differs | (x ^ y)) == 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,3 +137,27 @@ impl AclTable {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S13: ten thousand lists, and not one left with the last node that had it.
+    #[test]
+    fn lists_go_with_their_last_node() {
+        let mut table = AclTable::new();
+        let list = |n: u32| {
+            let acl = |i: u32| Acl { perms: Perms(1), id: Id::new("ip", format!("10.0.{n}.{i}")) };
+            (0..50).map(acl).collect::<Vec<_>>()
+        };
+        for round in 0..3 {
+            let ids: Vec<_> = (0..10_000).map(|n| table.intern(&list(n))).collect();
+            assert_eq!(table.intern(&list(3)), ids[3], "one copy");
+            table.release(ids[3]);
+            assert_eq!(table.listed().len(), 10_000);
+            ids.into_iter().for_each(|id| table.release(id));
+            assert_eq!((table.listed().len(), table.ids.len()), (0, 0));
+            assert_eq!(table.entries.len(), 10_002, "numbers are used again in round {round}");
+        }
+    }
+}

@@ -185,3 +185,27 @@ fn every_fixture_is_read_by_something() {
     }
     assert!(orphans.is_empty(), "no test names these fixtures:\n{}", orphans.join("\n"));
 }
+
+/// `docs/EVIDENCE.md` names tests, cases and recordings that exist.
+#[test]
+fn what_is_called_evidence_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/EVIDENCE.md")).expect("the document");
+    let sources: String = all_sources().into_iter().map(|(_, text)| text).collect();
+    let mut missing = Vec::new();
+    for row in text.lines().filter(|line| line.starts_with("| ")) {
+        let held = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        for name in held.split('`').skip(1).step_by(2) {
+            let there = match name.ends_with(".txt") {
+                true => root.join("fixtures").join(name).exists(),
+                false => [format!("fn {name}("), format!("\"{name}\""), format!("\"{name}::")]
+                    .iter()
+                    .any(|form| sources.contains(form)),
+            };
+            if !there {
+                missing.push(name.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -789,3 +789,6 @@ impl Learner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

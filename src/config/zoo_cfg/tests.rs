@@ -484,3 +484,28 @@ fn files_are_accepted_and_refused_as_by_apache() {
     }
     assert!(ok > 15 && refused > 30, "{ok} {refused}");
 }
+
+/// S21: whatever byte of a file is wrong, it is an error or a configuration, never a panic.
+#[test]
+fn damaged_files() {
+    let text = "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=/d\nclientPort=2181\n\
+                autopurge.purgeInterval=12h\nserver.1=[::1]:2888:3888:participant;2181\n\
+                server.2=b:1:2|c:3:4:observer\ngroup.1=1:2\nweight.1=1\nquorum\\u0041=\\\n x\n";
+    let read = |bytes: &[u8]| {
+        let files = [("zoo.cfg".into(), bytes.to_vec()), ("/d/myid".into(), b"1\n".to_vec())];
+        let _ = load_file(Path::new("zoo.cfg"), &Overrides::default(), &Map(files.into()));
+    };
+    // A file takes milliseconds, so not every byte is changed in every way.
+    for (n, at) in (0..text.len()).step_by(3).enumerate() {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes[at] = [0, b'\n', 0xff, b'=', b'\\', b';', b'[', b'9'][n % 8];
+        read(&bytes);
+        if n % 4 == 0 {
+            read(&text.as_bytes()[..at]);
+        }
+    }
+    let dynamic = "server.2=b:1:2:participant;0.0.0.0:5\nserver.10=a:1:2:observer\nversion=5f";
+    crate::testing::recorded::every_damage(dynamic.as_bytes(), &mut |bytes| {
+        let _ = crate::config::QuorumConfig::parse(&String::from_utf8_lossy(bytes), true);
+    });
+}

@@ -88,6 +88,14 @@ impl World {
 
     /// Three voters and some observers, which learn from followers.
     fn of(observers: i64, local: LocalSessions) -> World {
+        World::with_passwords(observers, local, |_| Passwords::Apache)
+    }
+
+    fn with_passwords(
+        observers: i64,
+        local: LocalSessions,
+        passwords: fn(i64) -> Passwords,
+    ) -> World {
         let now = Now { mono: Instant::from_millis(100_000), wall: WallTime(1_000_000) };
         let voters = (1..=3).map(ServerId);
         let watching = (4..4 + observers).map(ServerId);
@@ -100,7 +108,8 @@ impl World {
                 zab.tick = Duration::from_secs(1);
                 zab.observer_masters = observers > 0;
                 let disk = DiskState::default();
-                let member = Member::new(options(id.0), zab, disk, &state, now).expect("fresh");
+                let options = Options { passwords: passwords(id.0), ..options(id.0) };
+                let member = Member::new(options, zab, disk, &state, now).expect("fresh");
                 let member = member.with_local_sessions(local);
                 Server {
                     member,
@@ -670,6 +679,31 @@ fn a_server_with_a_quorum_welcomes_readers_as_everybody() {
     assert_eq!(world.welcome(0, conn), (0, session.0));
     world.create(0, conn, session, "/b", 0);
     assert_eq!(world.last_code(0, conn), 0);
+}
+
+/// S-HIJACK in an ensemble: sessions move among members that share a secret, also past the death of
+/// their leader; a password computed from the id opens nothing, nor does one of another secret.
+#[test]
+fn sessions_move_among_members_that_share_a_secret() {
+    let secret = |server: i64| Passwords::Secret {
+        secret: if server == 1 { b"another secret of one" } else { b"the secret of the two" }
+            .to_vec(),
+        taken_over: Default::default(),
+    };
+    let mut world = World::with_passwords(0, LocalSessions::default(), secret);
+    let (_, session) = world.connect(2);
+    let computed = world.renew(1, session);
+    assert_eq!(world.welcome(1, computed).1, 0);
+    assert!(world.closed(1, computed));
+    let password = Bytes::copy_from_slice(&secret(2).of(session));
+    let moved = world.connect_as(1, session, password.clone());
+    assert_eq!(world.welcome(1, moved).1, session.0);
+    let elsewhere = world.connect_as(0, session, password.clone());
+    assert_eq!(world.welcome(0, elsewhere).1, 0, "its secret is another");
+    world.kill(2);
+    world.run_for(2000);
+    let again = world.connect_as(1, session, password);
+    assert_eq!(world.welcome(1, again).1, session.0, "past its leader's death");
 }
 
 mod observers;
