@@ -20,6 +20,8 @@ pub struct Started {
     pub log: TxnLog,
     /// The directory was empty: `snapshot.0` should be written.
     pub fresh: bool,
+    /// The transaction that recovery began with: the snapshot's.
+    pub recovered: Zxid,
     /// Transactions replayed from the log.
     pub replayed: u64,
     /// What was passed over, cut or removed; for the log.
@@ -158,5 +160,6 @@ fn recover_all(
     if end.last == Zxid::ZERO {
         state.set_last_zxid(Zxid::ZERO);
     }
-    Ok(Started { state, disk, log, fresh, replayed: end.replayed, notes })
+    let recovered = found.base.zxid;
+    Ok(Started { state, disk, log, fresh, recovered, replayed: end.replayed, notes })
 }

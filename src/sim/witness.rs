@@ -78,6 +78,16 @@ impl Witness {
         }
     }
 
+    /// The zxids of all transactions known, ascending.
+    pub fn zxids(&self) -> impl Iterator<Item = i64> + '_ {
+        self.log.keys().copied()
+    }
+
+    /// Whether a transaction is known.
+    pub fn contains(&self, zxid: i64) -> bool {
+        self.log.contains_key(&zxid)
+    }
+
     /// Transactions known.
     pub fn len(&self) -> usize {
         self.log.len()

@@ -166,7 +166,7 @@ impl Alone {
 impl Process {
     pub(super) fn turn_alone(&mut self, now: Now, here: bool) {
         let Process { cell, watches, rules, sides, woken, inbox, brain, notes, late, .. } = self;
-        let Brain::Alone(alone) = brain;
+        let Brain::Alone(alone) = brain else { return };
         let is_late = self.is_late;
         let mut logged: Vec<LogDone> = Vec::new();
         {
@@ -190,6 +190,7 @@ impl Process {
                         alone.replica.handle_disconnect(side.conn.session(), conn);
                     }
                     NodeEvent::Logged(done) => logged.push(done),
+                    NodeEvent::Quorum(_) => {}
                 }
             }
             if alone.replica.poll_timeout().is_some_and(|due| due <= now.mono) {

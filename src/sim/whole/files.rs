@@ -1,13 +1,14 @@
 //! Log threads, snapshot threads, starts, and how processes end.
 
-use super::Mutant;
 use super::alone;
+use super::member::{self, Heard, NotStarted};
 use super::process::{Brain, NodeEvent};
 use super::world::{What, World};
+use super::{Kind, Mutant};
 use crate::host::snapshot::Walk;
 use crate::storage::names::{self, SNAPSHOT_PREFIX};
 use crate::storage::{Disk, Error, Replay, purge};
-use crate::types::Zxid;
+use crate::types::{ServerId, Zxid};
 
 impl World {
     fn disk_time(&mut self, host: usize) -> u64 {
@@ -23,8 +24,11 @@ impl World {
     pub(super) fn start_log(&mut self, host: usize) {
         let life = self.slots[host].life;
         let Some(process) = &self.slots[host].process else { return };
-        let Brain::Alone(alone) = &process.brain;
-        if alone.reports.is_none() && !alone.requests.is_empty() {
+        let wanted = match &process.brain {
+            Brain::Alone(alone) => alone.reports.is_none() && !alone.requests.is_empty(),
+            Brain::Member(member) => !member.working && !member.jobs.is_empty(),
+        };
+        if wanted {
             self.soon(1, 30, What::Log { host, life });
         }
     }
@@ -37,14 +41,28 @@ impl World {
             return self.at(stalled, What::Log { host, life });
         }
         let now = self.clock(host).mono;
+        let draw = self.random.bits();
         let Some(process) = &mut self.slots[host].process else { return };
-        let Brain::Alone(alone) = &mut process.brain;
-        if alone.reports.is_some() || alone.requests.is_empty() {
-            return;
-        }
-        match alone.work(now) {
-            Ok(reports) => {
-                alone.reports = Some(reports);
+        let done = match &mut process.brain {
+            Brain::Alone(alone) => {
+                if alone.reports.is_some() || alone.requests.is_empty() {
+                    return;
+                }
+                alone.work(now).map(|reports| alone.reports = Some(reports))
+            }
+            Brain::Member(member) => {
+                if member.working || member.jobs.is_empty() {
+                    return;
+                }
+                member.working = true;
+                let gathered = member.jobs.len();
+                // Mostly everything, sometimes what had come before the rest.
+                let max = if draw % 4 == 0 { draw as usize / 4 % gathered } else { gathered };
+                member.work(max)
+            }
+        };
+        match done {
+            Ok(()) => {
                 let time = self.disk_time(host);
                 self.at(self.now() + time, What::Logged { host, life });
             }
@@ -55,9 +73,18 @@ impl World {
     /// The log thread says what is durable.
     pub(super) fn logged(&mut self, host: usize) {
         let Some(process) = &mut self.slots[host].process else { return };
-        let Brain::Alone(alone) = &mut process.brain;
-        for done in alone.reports.take().unwrap_or_default() {
-            process.inbox.push_back(NodeEvent::Logged(done));
+        match &mut process.brain {
+            Brain::Alone(alone) => {
+                for done in alone.reports.take().unwrap_or_default() {
+                    process.inbox.push_back(NodeEvent::Logged(done));
+                }
+            }
+            Brain::Member(member) => {
+                member.working = false;
+                for report in member.take_reports() {
+                    process.inbox.push_back(NodeEvent::Quorum(Heard::Report(report)));
+                }
+            }
         }
         self.wake(host);
         self.start_log(host);
@@ -183,9 +210,17 @@ impl World {
     /// tells the other ends of its connections.
     pub(super) fn end(&mut self, host: usize, machine: bool) {
         self.say(|| format!("{host} ends, with its machine: {machine}"));
+        self.harvest(host);
         let slot = &mut self.slots[host];
-        if slot.process.take().is_some() {
+        slot.off = machine;
+        if let Some(mut process) = slot.process.take() {
+            if let Some(member) = process.member() {
+                slot.history = std::mem::take(&mut member.history);
+                slot.installing = member.installing.take();
+            }
             slot.life += 1;
+            slot.listening = false;
+            slot.lines.clear();
             slot.turning = false;
             slot.timer_at = None;
             for (no, side) in self.network.of_host(host) {
@@ -199,6 +234,7 @@ impl World {
                 }
             }
             self.network.sweep();
+            self.forget_votes(host);
         }
         let slot = &mut self.slots[host];
         (slot.cut, slot.fails) = (None, false);
@@ -216,8 +252,19 @@ impl World {
     pub(super) fn stop(&mut self, host: usize) {
         let now = self.clock(host).mono;
         let Some(process) = &mut self.slots[host].process else { return };
-        let Brain::Alone(alone) = &mut process.brain;
-        if let Err(error) = alone.stop(now) {
+        let stopped = match &mut process.brain {
+            Brain::Alone(alone) => alone.stop(now),
+            Brain::Member(_) => {
+                let now = self.clock(host);
+                if let Some(process) = &mut self.slots[host].process {
+                    process.shut_down_member(now);
+                }
+                self.after_turn(host);
+                let process = self.slots[host].process.as_mut();
+                process.and_then(|p| p.member()).map_or(Ok(()), |member| member.stop())
+            }
+        };
+        if let Err(error) = stopped {
             return self.disk_failed(host, &error);
         }
         self.end(host, false);
@@ -239,10 +286,21 @@ impl World {
         }
         let now = self.clock(host);
         let fork = self.random.fork();
-        let booted = alone::boot(&self.params, &disk.shared(), now, fork);
+        let booted = match self.params.kind {
+            Kind::One => {
+                alone::boot(&self.params, &disk.shared(), now, fork).map_err(NotStarted::Disk)
+            }
+            Kind::Ensemble => {
+                let me = ServerId(host as i64 + 1);
+                member::boot(&self.params, me, &disk.shared(), now, fork)
+            }
+        };
         let (mut process, found) = match booted {
             Ok(booted) => booted,
-            Err(error) => return self.boot_failed(host, &error),
+            Err(NotStarted::Disk(error)) => return self.boot_failed(host, &error),
+            Err(NotStarted::Start(error)) => {
+                return self.fail("Starts", format!("{host} does not start: {error}"));
+            }
         };
         if !disk.has_power() {
             // With its very last operation.
@@ -261,8 +319,16 @@ impl World {
         slot.turning = false;
         slot.timer_at = None;
         slot.process = Some(process);
+        slot.off = false;
         let life = slot.life;
-        self.check_found(host, &found);
+        match self.params.kind {
+            Kind::One => self.check_found(host, &found),
+            Kind::Ensemble => {
+                self.check_member_found(host, &found);
+                self.repeat_votes(host);
+                self.after_turn(host);
+            }
+        }
         self.soon(1, 1_000_000, What::Sweep { host, life });
         self.wake(host);
         self.start_snapshot(host);
@@ -282,6 +348,7 @@ impl World {
             return self.end(host, false);
         }
         let damage = matches!(error, Error::Corrupt { .. } | Error::Gap { .. });
+        let damage = damage && self.params.kind == Kind::One;
         if damage && !slot.flips.is_empty() {
             self.cover("damage refused");
             if self.params.mutant == Some(Mutant::DamageIsTheEnd) {

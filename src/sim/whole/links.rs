@@ -20,7 +20,7 @@ impl World {
         self.slots.len() + client
     }
 
-    fn delay(&mut self) -> u64 {
+    pub(super) fn delay(&mut self) -> u64 {
         let (from, to) = self.params.delay_us;
         // Mostly short, sometimes long.
         let to = if self.random.permille(900) { from + to.saturating_sub(from) / 10 } else { to };
@@ -64,8 +64,12 @@ impl World {
         match self.network.arrive(conn, side, seq, parcel) {
             Arrival::Deliver(end, parcel) => self.hear(conn, end, parcel),
             Arrival::Refused => {
-                // The machine answers for the process that is gone.
-                self.send(conn, 1 - side, Parcel::End);
+                let to = self.network.conn(conn).map(|c| c.ends[1 - side].host);
+                let off = to.and_then(|host| self.slots.get(host)).is_some_and(|slot| slot.off);
+                if !off {
+                    // The machine answers for the process that is gone.
+                    self.send(conn, 1 - side, Parcel::End);
+                }
             }
             Arrival::Early(parcel) => {
                 self.at(self.now() + 1, What::Arrive { conn, side, seq, parcel });
@@ -79,9 +83,13 @@ impl World {
             Parcel::Bytes(bytes) => {
                 bytes.iter().fold(bytes.len() as u64, |h, b| h.rotate_left(5) ^ u64::from(*b))
             }
+            Parcel::Packet(bytes) | Parcel::Piece(bytes, _) => bytes.len() as u64,
             Parcel::End => 0,
         };
         self.mix(conn.0 << 1 ^ length);
+        if end.link != LinkId(0) {
+            return self.member_hears(conn, end, parcel);
+        }
         if end.host < self.slots.len() {
             return self.server_hears(conn, end, parcel);
         }
@@ -98,6 +106,7 @@ impl World {
                     Err(what) => self.fail("ClientOrder", format!("client {client}: {what}")),
                 }
             }
+            Parcel::Packet(_) | Parcel::Piece(..) => {}
             Parcel::End => {
                 self.close_end(conn, 0);
                 if self.clients[client].link() == Some(conn) {
@@ -107,7 +116,7 @@ impl World {
         }
     }
 
-    fn close_end(&mut self, conn: ConnNo, side: usize) {
+    pub(super) fn close_end(&mut self, conn: ConnNo, side: usize) {
         if let Some(c) = self.network.conn(conn) {
             c.ends[side].open = false;
         }
@@ -125,6 +134,7 @@ impl World {
         let Some(process) = &mut self.slots[end.host].process else { return };
         match parcel {
             Parcel::Bytes(bytes) => process.receive(id, now, &bytes),
+            Parcel::Packet(_) | Parcel::Piece(..) => {}
             Parcel::End => {
                 if let Some(side) = process.sides.get_mut(&id) {
                     side.eof = true;

@@ -6,7 +6,8 @@
 //!
 //! - [`world`]: hosts, time, one queue of events; [`links`]: what travels; [`files`]: log threads,
 //!   snapshots, starts and ends; [`nemesis`]: what goes wrong; [`phases`]: chaos, heal, deadlines;
-//! - [`process`] and [`alone`]: a server as its threads see it; [`conn`]: its side of a connection;
+//! - [`process`], [`alone`] and [`member`]: a server as its threads see it; [`conn`]: its side of a
+//!   client's connection; [`peers`]: links and votes between members;
 //! - [`client`] and [`workload`]: who asks, and for what;
 //! - [`checks`]: what must be true at the end; more is checked on the way, where it happens.
 
@@ -16,8 +17,10 @@ pub mod client;
 pub mod conn;
 pub mod files;
 pub mod links;
+pub mod member;
 pub mod nemesis;
 pub mod params;
+pub mod peers;
 pub mod phases;
 pub mod process;
 pub mod workload;
@@ -26,6 +29,7 @@ pub mod world;
 use std::collections::BTreeMap;
 
 use super::invariants::Violation;
+use crate::zab;
 pub use params::{Kind, Params};
 use world::World;
 
@@ -43,10 +47,12 @@ pub enum Mutant {
     EphemeralsStay,
     /// Watch events come after the replies of the same turn.
     EventsLate,
+    /// One of Zab's.
+    Zab(zab::Mutant),
 }
 
 impl Mutant {
-    /// All of them.
+    /// All but Zab's.
     pub const ALL: &[Mutant] = &[
         Mutant::ReplyBeforeSync,
         Mutant::SnapshotMisnamed,
@@ -57,7 +63,8 @@ impl Mutant {
 
     /// By its name.
     pub fn named(name: &str) -> Option<Mutant> {
-        Mutant::ALL.iter().copied().find(|m| format!("{m:?}") == name)
+        let own = Mutant::ALL.iter().copied().find(|m| format!("{m:?}") == name);
+        own.or_else(|| zab::Mutant::named(name).map(Mutant::Zab))
     }
 }
 
@@ -88,6 +95,11 @@ pub fn run(kind: Kind, seed: u64, mutant: Option<Mutant>, verbose: bool) -> Outc
     if let Some(mutant) = mutant {
         params.lean_towards(mutant);
     }
+    run_with(params, seed, verbose)
+}
+
+/// Runs a seed with other parameters than it would have picked.
+pub fn run_with(params: Params, seed: u64, verbose: bool) -> Outcome {
     let mut world = World::new(params.clone(), seed);
     world.verbose = verbose;
     world.run();

@@ -1,7 +1,7 @@
 //! What goes wrong: one fault at a time is chosen by the weights of the seed; what it does is undone
 //! some time later, or at the heal.
 
-use super::params::Fault;
+use super::params::{Fault, Kind};
 use super::world::{Parcel, What, World};
 use crate::sim::network::Port;
 use crate::storage::log_reader::{LogReader, Step};
@@ -143,6 +143,46 @@ impl World {
                 self.clients[client].paused_until = until;
             }
             Fault::Purge => self.purge(host),
+            Fault::Isolate => {
+                self.cover("fault: isolate");
+                let others = (0..self.slots.len()).filter(|other| *other != host);
+                self.block_for_a_while(others.flat_map(|o| [(host, o), (o, host)]).collect());
+            }
+            Fault::Split => {
+                self.cover("fault: split");
+                let (n, sides) = (self.slots.len(), self.random.bits());
+                let apart = |a: &usize, b: &usize| (sides >> a & 1) != (sides >> b & 1);
+                let pairs = (0..n).flat_map(|a| (0..n).map(move |b| (a, b)));
+                let ways = pairs.filter(|(a, b)| apart(a, b)).collect();
+                self.block_for_a_while(ways);
+            }
+            Fault::OneWay => {
+                self.cover("fault: one way");
+                let other = self.random.below(self.slots.len() as u64) as usize;
+                self.block_for_a_while(vec![(host, other)]);
+            }
+            Fault::KillLeader => {
+                if let Some(leader) = self.leader() {
+                    self.cover("fault: kill leader");
+                    self.end(leader, machine);
+                }
+            }
+            Fault::CutLink => {
+                let between = |world: &mut World, no| {
+                    let n = world.slots.len();
+                    world.network.conn(no).is_some_and(|c| c.ends.iter().all(|e| e.host < n))
+                };
+                let live = self.network.live();
+                let live: Vec<_> = live.into_iter().filter(|no| between(self, *no)).collect();
+                if !live.is_empty() {
+                    self.cover("fault: cut link");
+                    let no = self.random.pick(&live);
+                    for side in 0..2 {
+                        self.network.lose(&mut self.random, no, side, 20);
+                        self.send(no, side, Parcel::End);
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -151,6 +191,7 @@ impl World {
     pub(super) fn block_for_a_while(&mut self, ways: Vec<(usize, usize)>) {
         for (from, to) in &ways {
             self.network.block(Port::Learner, *from, *to);
+            self.network.block(Port::Election, *from, *to);
         }
         self.soon(1_000, 5_000_000, What::Undo(Undo::Unblock(ways)));
     }
@@ -159,6 +200,7 @@ impl World {
         match undo {
             Undo::Unblock(ways) => {
                 for (from, to) in ways {
+                    self.network.unblock(Port::Election, from, to);
                     if self.network.unblock(Port::Learner, from, to) {
                         self.release(from, to);
                     }
@@ -176,6 +218,16 @@ impl World {
         for (conn, side, seq, parcel) in self.network.release(from, to) {
             self.arrive(conn, side, seq, parcel);
         }
+        if self.network.pairs.get(&(from, to)).is_some_and(|pair| pair.queued.is_some()) {
+            self.at(self.now(), What::Elect { from, to });
+        }
+    }
+
+    /// Damage beyond a minority of the voters is beyond what an ensemble promises.
+    fn may_damage(&self, host: usize) -> bool {
+        let voters = self.params.voters;
+        let damaged = self.slots[..voters].iter().filter(|slot| slot.damaged).count();
+        self.params.kind == Kind::One || host >= voters || damaged < (voters - 1) / 2
     }
 
     /// Flips a bit of a transaction that is surely on disk and not in the newest batch, in the log of
@@ -183,7 +235,7 @@ impl World {
     fn damage(&mut self, host: usize) {
         let Some(process) = &self.slots[host].process else { return };
         let (newest, txns) = process.newest_batch();
-        if txns == 0 || !self.slots[host].flips.is_empty() {
+        if txns == 0 || !self.slots[host].flips.is_empty() || !self.may_damage(host) {
             return;
         }
         self.end(host, false);
@@ -208,6 +260,7 @@ impl World {
         let mask = 1 << self.random.below(8);
         if disk.flip(&path, at, mask).is_ok() {
             self.cover("fault: damage");
+            self.slots[host].damaged = true;
             self.slots[host].flips.push((path, at, mask));
         }
     }

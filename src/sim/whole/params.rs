@@ -12,6 +12,9 @@ use crate::storage::{Compression, Dirs, LogOptions, RecoveryOptions};
 use crate::types::OwnerRules;
 
 use super::Mutant;
+use crate::types::ServerId;
+use crate::zab::{self, Membership};
+use std::time::Duration;
 
 /// Which world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,12 +317,14 @@ impl Params {
             Mutant::SnapshotMisnamed => &[Fault::Kill],
             Mutant::DamageIsTheEnd => &[Fault::Damage],
             Mutant::EphemeralsStay | Mutant::EventsLate => &[],
+            Mutant::Zab(_) => &[Fault::PowerOfAll, Fault::KillLeader, Fault::Isolate],
         };
         self.faults.extend(more.iter().map(|fault| (*fault, 20)));
         match mutant {
             Mutant::SnapshotMisnamed => self.snap_count = self.snap_count.min(30),
             Mutant::DamageIsTheEnd => self.snap_count = self.snap_count.max(100),
             Mutant::ReplyBeforeSync => self.quick = 0,
+            Mutant::Zab(_) => self.voters = self.voters.max(3),
             _ => {}
         }
     }
@@ -330,5 +335,32 @@ impl Params {
     pub fn snapshots(&self) -> crate::host::snapshot::SnapshotOptions {
         let compression = self.compression;
         crate::host::snapshot::SnapshotOptions { compression, last_processed: true }
+    }
+}
+
+impl Params {
+    /// The settings of a member's peer.
+    pub fn zab(&self, me: ServerId) -> zab::Options {
+        let ms = Duration::from_millis;
+        let ids = |from: usize, to: usize| (from..=to).map(|id| ServerId(id as i64));
+        let members =
+            Membership::majority(ids(1, self.voters), ids(self.voters + 1, self.servers()));
+        let tick = ms(self.tick_ms);
+        zab::Options {
+            tick,
+            init_limit: self.init_limit,
+            sync_limit: self.sync_limit,
+            finalize_wait: ms(20),
+            notification_min: ms(100),
+            notification_max: ms(1000),
+            establish_patience: tick * self.init_limit,
+            commit_log_count: self.commit_log_count,
+            log_sync: self.log_sync,
+            mutant: match self.mutant {
+                Some(Mutant::Zab(mutant)) => Some(mutant),
+                _ => None,
+            },
+            ..zab::Options::new(me, members)
+        }
     }
 }

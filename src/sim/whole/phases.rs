@@ -2,8 +2,9 @@
 //! served, also after one more loss of power everywhere; then the clients vanish, and with them
 //! their sessions and their nodes must.
 
+use super::params::Kind;
 use super::process::Process;
-use super::world::{What, World};
+use super::world::{Slot, What, World};
 use crate::types::OwnerRules;
 
 /// Within this a healed server serves every client, µs.
@@ -34,6 +35,9 @@ impl World {
         if self.violation.is_none() {
             self.check_all();
         }
+        for host in 0..self.slots.len() {
+            self.harvest(host);
+        }
         for client in &self.clients {
             *self.coverage.entry("replies").or_default() += client.replies;
             *self.coverage.entry("watch events").or_default() += client.events;
@@ -63,7 +67,7 @@ impl World {
             (slot.cut, slot.cut_start, slot.full, slot.fails) = (None, None, false, false);
             slot.disk.restart_process();
             slot.disk.set_space(None);
-            if slot.process.is_none() {
+            if slot.process.is_none() && self.params.kind == Kind::One {
                 self.repair(host);
             }
             self.boot(host);
@@ -94,8 +98,17 @@ impl World {
         for host in 0..self.slots.len() {
             // Damage that nobody has met is mended while nobody reads.
             self.end(host, true);
-            self.repair(host);
+            if self.params.kind == Kind::One {
+                self.repair(host);
+            }
         }
+    }
+
+    /// Whether all servers are at the same transaction.
+    fn agree(&self) -> bool {
+        let at = |slot: &Slot| slot.process.as_ref().map(Process::last_zxid);
+        let first = self.slots.first().and_then(at);
+        self.slots.iter().all(|slot| at(slot) == first)
     }
 
     /// Clients vanish: their sessions expire, and their nodes go.
@@ -108,27 +121,41 @@ impl World {
         }
         // The longest timeout, a tick to be noticed, the slowest clock, and some disk time.
         let long = self.params.tick_ms * 23 * 1000 + 3_000_000;
+        let long = if self.params.kind == Kind::One { long } else { long + 20_000_000 };
         let left = |process: &Process| {
             let state = process.cell.state.read();
             state.sessions().len() + state.ephemerals_count()
         };
         let gone = |world: &World| {
-            world.slots.iter().all(|slot| slot.process.as_ref().is_some_and(|p| left(p) == 0))
+            let done = |p: &Process| left(p) == 0 && p.is_serving();
+            world.slots.iter().all(|slot| slot.process.as_ref().is_some_and(done)) && world.agree()
         };
         if !self.run_while_not(long, gone) && self.violation.is_none() {
             let mut sessions = Vec::new();
             for slot in &self.slots {
                 if let Some(process) = &slot.process {
                     let state = process.cell.state.read();
-                    sessions.push((state.sessions().len(), state.ephemerals_count()));
+                    sessions.push((
+                        state.sessions().len(),
+                        state.ephemerals_count(),
+                        process.is_serving(),
+                        state.last_zxid(),
+                    ));
                 }
             }
-            let text = format!("sessions and ephemerals left on the servers: {sessions:?}");
+            let text = format!("sessions, ephemerals, serving, at: {sessions:?}");
             self.fail("SessionsEnd", text);
         }
-        // What is on its way arrives.
+        // What is on its way arrives; nodes that nobody needs are still being reaped.
         let end = self.now() + 500_000;
         self.run_until(end);
+        let all = |world: &World| {
+            let last = world.slots.first().and_then(|slot| slot.process.as_ref());
+            world.agree() && last.is_some_and(|p| p.last_zxid().0 >= world.committed)
+        };
+        if !self.run_while_not(10_000_000, all) && self.violation.is_none() {
+            self.fail("Agreement", "the servers do not come to the same transaction".to_owned());
+        }
     }
 
     /// How owner fields are read.

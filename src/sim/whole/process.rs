@@ -15,6 +15,8 @@ use crate::types::{ConnId, Instant, Now, SessionId, Zxid};
 
 use super::alone::Alone;
 use super::conn::{Outlets, Side};
+use super::member::{Heard, MemberHost};
+use crate::zab::RoleChange;
 
 /// What waits for the node thread.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub enum NodeEvent {
     Closed(ConnId),
     /// The log thread has made something durable.
     Logged(crate::host::group::LogDone),
+    /// Another member, or this one's log thread, has something for Zab.
+    Quorum(Heard),
 }
 
 /// What a turn of the node thread came to, for the world to check.
@@ -38,6 +42,20 @@ pub enum Note {
     Expired(SessionId),
     /// The process can't go on: a disk error.
     Failed(crate::storage::Error),
+    /// A member logs a transaction, or was delivered it.
+    Logged(Zxid, Bytes),
+    /// A transaction that a quorum has was applied.
+    Delivered(Zxid),
+    /// A session's end was proposed by the one who orders.
+    Proposed(SessionId),
+    /// The state was rebuilt.
+    Loaded,
+    /// A member has got its history back.
+    Resynced,
+    /// A member has taken another part, and whether it serves.
+    Role(RoleChange, bool),
+    /// Zab can't go on.
+    Exit(String),
 }
 
 /// What orders the writes.
@@ -45,6 +63,8 @@ pub enum Note {
 pub enum Brain {
     /// A server alone.
     Alone(Box<Alone>),
+    /// A member of an ensemble.
+    Member(Box<MemberHost>),
 }
 
 /// A running process.
@@ -109,6 +129,15 @@ impl Process {
     pub fn turn(&mut self, now: Now, here: bool) {
         match &self.brain {
             Brain::Alone(_) => self.turn_alone(now, here),
+            Brain::Member(_) => self.turn_member(now),
+        }
+    }
+
+    /// Whether clients are served.
+    pub fn is_serving(&self) -> bool {
+        match &self.brain {
+            Brain::Alone(_) => true,
+            Brain::Member(host) => host.node.member.is_serving(),
         }
     }
 
@@ -116,6 +145,7 @@ impl Process {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.brain {
             Brain::Alone(alone) => alone.replica.poll_timeout(),
+            Brain::Member(host) => host.node.member.poll_timeout(),
         }
     }
 
@@ -123,11 +153,15 @@ impl Process {
     pub fn newest_batch(&self) -> (Zxid, u64) {
         match &self.brain {
             Brain::Alone(alone) => alone.newest_batch,
+            Brain::Member(host) => host.newest_batch,
         }
     }
 
     /// Begins a snapshot if one is due and none is under way; true if there is one to write.
     pub(super) fn begin_snapshot(&mut self) -> Option<crate::state::SnapshotCursor> {
+        if matches!(self.brain, Brain::Member(_)) {
+            return self.begin_member_snapshot();
+        }
         if !self.snapshot_due {
             return None;
         }

@@ -1,5 +1,18 @@
 use super::*;
 
+/// A short run of an ensemble: what a test has time for.
+fn short(seed: u64, mutant: Option<Mutant>) -> Outcome {
+    let mut params = Params::of_seed(Kind::Ensemble, seed);
+    params.chaos_ms = 1_500;
+    params.fault_ms = params.fault_ms.min(200);
+    params.think_us = params.think_us.max(5_000);
+    params.clients = params.clients.min(3);
+    if let Some(mutant) = mutant {
+        params.lean_towards(mutant);
+    }
+    run_with(params, seed, false)
+}
+
 /// The first seed under which a bug shows; the seeds are those a test has time for.
 fn found(kind: Kind, mutant: Mutant, seeds: u64) -> Option<(u64, Violation)> {
     (0..seeds).find_map(|seed| Some((seed, run(kind, seed, Some(mutant), false).violation?)))
@@ -44,4 +57,29 @@ fn ephemerals_that_outlive_their_session_are_found() {
 #[test]
 fn watch_events_behind_the_data_are_found() {
     assert!(found(Kind::One, Mutant::EventsLate, 12).is_some());
+}
+
+#[test]
+fn an_ensemble_survives_and_forgets_nothing() {
+    for seed in 0..4 {
+        let outcome = short(seed, None);
+        assert_eq!(outcome.violation, None, "seed {seed}: {:?}", outcome.params);
+        assert!(outcome.coverage["leader established"] > 0, "seed {seed}");
+    }
+    let (first, second) = (short(5, None), short(5, None));
+    assert_eq!((first.hash, first.events), (second.hash, second.events));
+}
+
+#[test]
+fn bugs_of_an_ensemble_are_found() {
+    let bugs = [
+        Mutant::EphemeralsStay,
+        Mutant::EventsLate,
+        Mutant::Zab(zab::Mutant::AckBeforePersist),
+        Mutant::Zab(zab::Mutant::DeliverOnProposal),
+    ];
+    for bug in bugs {
+        let found = (0..12).find_map(|seed| short(seed, Some(bug)).violation);
+        assert!(found.is_some(), "{bug:?}");
+    }
 }

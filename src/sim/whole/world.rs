@@ -4,25 +4,33 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::client::Client;
+use super::member::History;
 use super::nemesis::Undo;
 use super::params::Params;
+use super::peers::Line;
 use super::process::{NodeEvent, Note, Process};
 use crate::sim::invariants::Violation;
 use crate::sim::network::{ConnNo, Network, Travels};
 use crate::sim::random::Random;
 use crate::sim::witness::Witness;
 use crate::storage::sim_disk::SimDisk;
-use crate::types::{ConnId, Instant, Now, WallTime};
+use crate::types::{ConnId, Instant, LinkId, Now, WallTime, Zxid};
+use crate::zab::ReadId;
 
 /// What travels on a connection.
 #[derive(Clone, Debug)]
 pub enum Parcel {
     /// Bytes of a client connection, some of them.
     Bytes(Bytes),
+    /// A packet between members.
+    Packet(Bytes),
+    /// A piece of a snapshot between members; with the last one the history that it stands for.
+    Piece(Bytes, Option<Arc<History>>),
     /// The connection ends here.
     End,
 }
@@ -58,6 +66,18 @@ pub(super) enum What {
     Think { client: usize },
     /// A client's attempt to connect has come to something.
     Dialled { client: usize, host: usize },
+    /// A member's attempt to connect to another comes to something.
+    Dial { host: usize, life: u64, link: LinkId, to: usize },
+    /// It comes to nothing.
+    DialFailed { host: usize, life: u64, link: LinkId },
+    /// The next piece of a snapshot goes to a learner.
+    Pump { host: usize, life: u64, link: LinkId },
+    /// A vote arrives.
+    Elect { from: usize, to: usize },
+    /// The last vote is said again on a new connection.
+    Repeat { from: usize, to: usize },
+    /// The log is read for a learner.
+    ReadLog { host: usize, life: u64, read: ReadId, after: Zxid, through: Zxid },
     /// A server starts.
     Restart { host: usize },
     /// Something goes wrong.
@@ -95,7 +115,6 @@ impl Ord for Scheduled {
 }
 
 /// One server's place in the world.
-#[derive(Debug)]
 pub struct Slot {
     /// The process, while it runs.
     pub process: Option<Process>,
@@ -125,10 +144,23 @@ pub struct Slot {
     pub fails: bool,
     /// Bits flipped in files: path, offset, mask.
     pub flips: Vec<(PathBuf, u64, u8)>,
+    /// A member whose log was damaged and that has not got its history back.
+    pub damaged: bool,
+    /// The machine is off: not even a reset comes from it.
+    pub off: bool,
+    /// Its learner port is open.
+    pub listening: bool,
+    /// Its links to other members.
+    pub lines: BTreeMap<LinkId, Line>,
+    /// The number of the next link it accepts.
+    pub next_inbound: u64,
+    /// What a member's history was when it ended, and what it was installing.
+    pub history: History,
+    /// See there.
+    pub installing: Option<(Zxid, History)>,
 }
 
 /// One run.
-#[derive(Debug)]
 pub struct World {
     /// What the seed picked.
     pub params: Params,
@@ -145,6 +177,8 @@ pub struct World {
     pub network: Network<Parcel>,
     /// Everything committed.
     pub witness: Witness,
+    /// Everything that any member ever logged.
+    pub proposed: BTreeMap<i64, Bytes>,
     /// The newest transaction committed.
     pub committed: i64,
     /// The state's digest after transactions.
@@ -183,6 +217,13 @@ impl World {
             full: false,
             fails: false,
             flips: Vec::new(),
+            damaged: false,
+            off: false,
+            listening: false,
+            lines: BTreeMap::new(),
+            next_inbound: 1,
+            history: History::new(),
+            installing: None,
         });
         let slots: Vec<Slot> = slots.collect();
         let clients = (0..params.clients)
@@ -197,6 +238,7 @@ impl World {
             seq: 0,
             queue: BinaryHeap::new(),
             witness: Witness::default(),
+            proposed: BTreeMap::new(),
             committed: 0,
             digests: BTreeMap::new(),
             violation: None,
@@ -369,6 +411,21 @@ impl World {
             What::Arrive { conn, side, seq, parcel } => self.arrive(conn, side, seq, parcel),
             What::Think { client } => self.think(client),
             What::Dialled { client, host } => self.dialled(client, host),
+            What::Dial { host, life, link, to } => self.dial(host, life, link, to),
+            What::DialFailed { host, life, link } => self.dial_failed(host, life, link),
+            What::Pump { host, life, link } => {
+                if self.alive(host, life) && !self.paused(host, What::Pump { host, life, link }) {
+                    self.pump_stream(host, link);
+                }
+            }
+            What::Elect { from, to } => self.elect(from, to),
+            What::Repeat { from, to } => self.repeat(from, to),
+            What::ReadLog { host, life, read, after, through } => {
+                let again = What::ReadLog { host, life, read, after, through };
+                if self.alive(host, life) && !self.paused(host, again) {
+                    self.read_log(host, read, after, through);
+                }
+            }
             What::Restart { host } => self.boot(host),
             What::Fault => self.fault(),
             What::Undo(undo) => self.undo(undo),
@@ -416,6 +473,7 @@ impl World {
                 return;
             }
         }
+        self.do_outs(host);
         self.run_tasks(host);
         self.start_snapshot(host);
         self.start_log(host);
@@ -452,6 +510,35 @@ impl World {
                 }
             }
             Note::Failed(error) => self.disk_failed(host, &error),
+            Note::Logged(zxid, entry) => {
+                let known = self.proposed.entry(zxid.0).or_insert_with(|| entry.clone());
+                if *known != entry {
+                    self.fail("OneTxnPerZxid", format!("{host} has another {zxid}"));
+                }
+            }
+            Note::Delivered(zxid) => {
+                self.mix(zxid.0 as u64);
+                self.commit_proposed(zxid.0);
+            }
+            Note::Proposed(_) => self.cover("session expired"),
+            Note::Loaded => self.cover("state reloaded"),
+            Note::Resynced => {
+                self.cover("damaged member resynced");
+                self.slots[host].damaged = false;
+            }
+            Note::Role(change, serving) => self.check_role(host, &change, serving),
+            Note::Exit(why) => self.fail("Exit", format!("{host}: {why}")),
+        }
+    }
+
+    /// A quorum has a transaction.
+    pub(super) fn commit_proposed(&mut self, zxid: i64) {
+        let Some(entry) = self.proposed.get(&zxid).cloned() else {
+            return self.fail("Integrity", format!("0x{zxid:x} was never proposed"));
+        };
+        self.committed = self.committed.max(zxid);
+        if let Err(what) = self.witness.commit(zxid, &entry) {
+            self.fail("OneTxnPerZxid", what);
         }
     }
 

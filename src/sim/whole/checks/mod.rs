@@ -2,6 +2,7 @@
 
 mod durability;
 mod history;
+mod leader;
 mod sessions;
 mod tree;
 
