@@ -48,11 +48,7 @@ pub fn start(
     now: WallTime,
 ) -> storage::Result<Started> {
     match recover_all(options, log_options, commit_log_count) {
-        Err(
-            error @ (storage::Error::Corrupt { .. }
-            | storage::Error::Gap { .. }
-            | storage::Error::NoUsableSnapshot { .. }),
-        ) => {
+        Err(error) if is_damage(options, &error) => {
             let aside = set_aside(options, &error, now)?;
             let mut started = recover_all(options, log_options, commit_log_count)?;
             started.notes.insert(
@@ -66,6 +62,23 @@ pub fn start(
         }
         result => result,
     }
+}
+
+/// Whether a member must set aside what it has. Logs without a snapshot are damage where a crash came
+/// in the middle of setting them aside, of which any part may have happened.
+fn is_damage(options: &Options, error: &storage::Error) -> bool {
+    match error {
+        storage::Error::Corrupt { .. }
+        | storage::Error::Gap { .. }
+        | storage::Error::NoUsableSnapshot { .. } => true,
+        storage::Error::NoSnapshotButLogs { .. } => must_resync(options),
+        _ => false,
+    }
+}
+
+/// Whether this member has lost its history, and knows it.
+fn must_resync(options: &Options) -> bool {
+    options.disk.exists(&options.dirs.snapshots.join(RESYNC_MARK))
 }
 
 /// Moves logs and snapshots out of the way; the epochs stay, because what was promised with them
@@ -124,7 +137,7 @@ fn recover_all(
     for skipped in &found.skipped {
         notes.push(format!("{}: {}, passed over", skipped.path.display(), skipped.why));
     }
-    let lost = options.disk.exists(&options.dirs.snapshots.join(RESYNC_MARK));
+    let lost = must_resync(options);
     let standing = match found.origin {
         _ if lost => Standing::MustResync,
         Origin::Suspect => Standing::MustResync,
@@ -163,3 +176,6 @@ fn recover_all(
     let recovered = found.base.zxid;
     Ok(Started { state, disk, log, fresh, recovered, replayed: end.replayed, notes })
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,8 +28,11 @@ impl World {
             Brain::Alone(alone) => alone.reports.is_none() && !alone.requests.is_empty(),
             Brain::Member(member) => !member.working && !member.jobs.is_empty(),
         };
-        if wanted {
-            self.soon(1, 30, What::Log { host, life });
+        if wanted && !self.slots[host].logging {
+            self.slots[host].logging = true;
+            // What was asked for is durable early or late in the disk's time.
+            let time = if self.random.permille(500) { self.disk_time(host) } else { 20 };
+            self.soon(1, time, What::Log { host, life });
         }
     }
 
@@ -40,6 +43,7 @@ impl World {
         if stalled > self.now() {
             return self.at(stalled, What::Log { host, life });
         }
+        self.slots[host].logging = false;
         let now = self.clock(host).mono;
         let draw = self.random.bits();
         let Some(process) = &mut self.slots[host].process else { return };
@@ -219,7 +223,7 @@ impl World {
                 slot.installing = member.installing.take();
             }
             slot.life += 1;
-            slot.listening = false;
+            (slot.listening, slot.logging) = (false, false);
             slot.lines.clear();
             slot.turning = false;
             slot.timer_at = None;

@@ -261,6 +261,11 @@ impl World {
         if disk.flip(&path, at, mask).is_ok() {
             self.cover("fault: damage");
             self.slots[host].damaged = true;
+            if self.params.kind == Kind::Ensemble && self.random.permille(300) {
+                // What sets it aside is cut short.
+                let ops = self.random.below(25);
+                self.slots[host].cut_start = Some((ops, true));
+            }
             self.slots[host].flips.push((path, at, mask));
         }
     }

@@ -317,14 +317,17 @@ impl Params {
             Mutant::SnapshotMisnamed => &[Fault::Kill],
             Mutant::DamageIsTheEnd => &[Fault::Damage],
             Mutant::EphemeralsStay | Mutant::EventsLate => &[],
-            Mutant::Zab(_) => &[Fault::PowerOfAll, Fault::KillLeader, Fault::Isolate],
+            Mutant::Zab(_) => &[Fault::PowerOfAll, Fault::PowerOfAll, Fault::KillLeader],
         };
         self.faults.extend(more.iter().map(|fault| (*fault, 20)));
         match mutant {
             Mutant::SnapshotMisnamed => self.snap_count = self.snap_count.min(30),
             Mutant::DamageIsTheEnd => self.snap_count = self.snap_count.max(100),
             Mutant::ReplyBeforeSync => self.quick = 0,
-            Mutant::Zab(_) => self.voters = self.voters.max(3),
+            Mutant::Zab(_) => {
+                self.voters = self.voters.clamp(3, 3);
+                self.disk_us = (5_000, 100_000);
+            }
             _ => {}
         }
     }

@@ -148,6 +148,8 @@ pub struct Slot {
     pub damaged: bool,
     /// The machine is off: not even a reset comes from it.
     pub off: bool,
+    /// The log thread has been woken.
+    pub logging: bool,
     /// Its learner port is open.
     pub listening: bool,
     /// Its links to other members.
@@ -219,6 +221,7 @@ impl World {
             flips: Vec::new(),
             damaged: false,
             off: false,
+            logging: false,
             listening: false,
             lines: BTreeMap::new(),
             next_inbound: 1,
