@@ -35,7 +35,7 @@ use crate::proto::records::ConnectResponse;
 use crate::proto::txn::TxnEntry;
 use crate::state::watch::WatchTable;
 use crate::state::{Change, EventKind, StateMachine};
-use crate::types::{Code, ConnId, Id, Instant, Now, SessionId, Zxid};
+use crate::types::{Code, ConnId, Id, Instant, Now, SessionId, WallTime, Zxid};
 
 use password::Passwords;
 use prep::{Caller, Prep, PrepOptions};
@@ -357,6 +357,11 @@ impl Replica {
     /// When to call [`Replica::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.sessions.next_due(), self.reaper.next_due()].into_iter().flatten().min()
+    }
+
+    /// When the oldest transaction that is not applied was prepared.
+    pub fn oldest(&self) -> Option<WallTime> {
+        self.outstanding.front().map(|o| o.entry.header.time)
     }
 
     /// Whether there is something for [`Replica::apply`].

@@ -462,6 +462,7 @@ impl Task<'_> {
             if let Submit::Connect(ask) = submit {
                 shared.metrics.add(Counter::ConnectionRequestCount, 1);
                 let is_new = ask.session == SessionId::NONE;
+                shared.metrics.add(Counter::ConnectionRevalidateCount, u64::from(!is_new));
                 if !self.clients.throttle.lock().admits(now, is_new) {
                     shared.metrics.add(Counter::ConnectionRejected, 1);
                     return Err("too many connections at once (connection_throttle_tokens)");

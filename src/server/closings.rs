@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use parking_lot::Mutex;
 
 use crate::ops::Metrics;
+use crate::ops::metrics::Counter;
 use crate::types::Instant;
 
 use super::client::{GONE, WORD};
@@ -19,6 +20,18 @@ const ORDINARY: [&str; 5] = [
     "the session is closed",
     "the session has been renewed on another connection",
     "this server is not serving requests any more",
+];
+
+/// Reasons that Apache counts, too.
+const COUNTED: [(&str, Counter); 5] = [
+    ("this server is not serving requests", Counter::CnxnClosedWithoutZkServerRunning),
+    ("this server is not serving requests any more", Counter::CnxnClosedWithoutZkServerRunning),
+    ("too many bytes of large requests in process", Counter::LargeRequestsRejected),
+    ("authentication for another ensemble", Counter::EnsembleAuthFail),
+    (
+        "too many bytes of requests on the server (limits.requestBytes)",
+        Counter::LargeRequestsRejected,
+    ),
 ];
 
 /// See the module.
@@ -63,6 +76,9 @@ impl Closings {
     /// A connection has ended.
     pub fn note(&self, metrics: &Metrics, now: Instant, remote: SocketAddr, why: &'static str) {
         metrics.count_closed(why);
+        if let Some((_, counter)) = COUNTED.iter().find(|(reason, _)| *reason == why) {
+            metrics.add(*counter, 1);
+        }
         if ORDINARY.contains(&why) {
             tracing::debug!("connection from {remote} is closed: {why}");
             return;

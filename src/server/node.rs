@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::ops::Metrics;
-use crate::ops::metrics::{Basic, Counter};
+use crate::ops::metrics::{Advanced, Basic, Counter};
 use crate::ops::stats::{LeaderStats, Mode, QuorumStats};
 use crate::replica::conn::{Rules, Submit};
 use crate::replica::session::Sessions;
@@ -188,6 +188,9 @@ impl Node {
                     }
                 }
             }
+            let (queued, metrics) = (requests.len() as u64, &shared.metrics);
+            metrics.add(Counter::PrepProcessorRequestQueued, queued);
+            metrics.add(Counter::SyncProcessorRequestQueued, queued);
             self.committer.submit(&mut requests, &mut logged);
             for done in logged.drain(..) {
                 self.logged(done, &mut synced);
@@ -234,6 +237,7 @@ impl Node {
         while self.replica.has_committed() {
             let mut state = shared.state.write();
             let before = state.digest_mismatches();
+            let (waiting, oldest) = (self.replica.outstanding(), self.replica.oldest());
             let mut out = Outlets::new(shared, wakers);
             self.replica.apply(&mut state, &shared.watches, &mut out, APPLY_MAX);
             let told = out.told;
@@ -242,6 +246,10 @@ impl Node {
             RwLockWriteGuard::unlock_fair(state);
             count(&shared.metrics, &told);
             shared.metrics.add(Counter::DigestMismatchesCount, wrong);
+            // One look at the clock for all of them: the first has waited longest.
+            let applied = waiting.saturating_sub(self.replica.outstanding()) as u64;
+            let latency = oldest.map_or(0, |at| (shared.clock.wall().0 - at.0).max(0));
+            shared.metrics.record_advanced_many(Advanced::PropagationLatency, latency, applied);
             if self.replica.has_committed() {
                 // A long way to go: nobody waits for the end of it.
                 wakers.drain(..).for_each(Waker::wake);

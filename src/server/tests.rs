@@ -359,7 +359,7 @@ fn data_and_sessions_survive_a_restart() {
     let (session, password) = (raw.session, raw.password.clone());
     server.stop();
 
-    let server = Server::start(&dir.0, "");
+    let server = Server::start(&dir.0, "4lw.commands.whitelist=mntr");
     let mut wrong = Raw::dial(server.address());
     let guess = crate::replica::password::apache(crate::types::SessionId(session));
     assert!(!wrong.greet(session, Bytes::copy_from_slice(&guess)), "a computed password");
@@ -371,6 +371,11 @@ fn data_and_sessions_survive_a_restart() {
     // A third connection takes the session over; the second is closed.
     let mut third = Raw::dial(server.address());
     assert!(third.greet(session, password), "the session moves");
+    let mut operator = Raw::dial(server.address());
+    operator.stream.write_all(b"mntr").expect("written");
+    let mut mntr = String::new();
+    operator.stream.read_to_string(&mut mntr).expect("text");
+    assert!(mntr.contains("zk_connection_revalidate_count\t3\n"), "{mntr}");
     assert!(again.frame().is_none(), "the old connection is closed");
     assert_eq!(third.call(OpCode::CLOSE_SESSION, &()).0.err, 0);
     assert!(third.frame().is_none(), "good-bye");

@@ -13,6 +13,7 @@ use parking_lot::RwLockWriteGuard;
 use super::shell::{self, Handled, Shell};
 use crate::host::member::{Around, Exit, MemberNode};
 use crate::host::transfer::{self, Cell, StateCell};
+use crate::ops::metrics::{Basic, Counter};
 use crate::ops::stats::{LeaderStats, Mode, QuorumStats};
 use crate::replica::Deliver;
 use crate::replica::ensemble::Member;
@@ -72,6 +73,10 @@ struct Surroundings {
     cell: Arc<Cell>,
     wakers: Vec<Waker>,
     leading_since: Instant,
+    /// When it began to look for a leader, while it has none.
+    looking_since: Option<Instant>,
+    /// When it last served, while it does not.
+    away_since: Option<Instant>,
 }
 
 impl Node {
@@ -91,6 +96,8 @@ impl Node {
                 cell: self.cell,
                 wakers: Vec::new(),
                 leading_since: Instant::default(),
+                looking_since: None,
+                away_since: None,
             },
             inbox: self.inbox,
             runtime: self.runtime,
@@ -252,6 +259,7 @@ impl Around for Surroundings {
         if matches!(change, RoleChange::Leading { .. }) {
             self.leading_since = now.mono;
         }
+        self.count_role(now, change);
         self.refresh_view(now, member);
     }
 
@@ -265,6 +273,31 @@ impl Around for Surroundings {
 }
 
 impl Surroundings {
+    /// Elections, and how long clients went without this server.
+    fn count_role(&mut self, now: Now, change: &RoleChange) {
+        let metrics = &self.shared.metrics;
+        let since = |at: Instant| i64::try_from(now.mono.since(at).as_millis()).unwrap_or(i64::MAX);
+        let serving = match change {
+            RoleChange::Looking(_) => {
+                metrics.add(Counter::LookingCount, 1);
+                self.looking_since = Some(now.mono);
+                self.away_since = self.away_since.or(Some(now.mono));
+                return;
+            }
+            RoleChange::Following { serving, .. } | RoleChange::Leading { serving, .. } => *serving,
+            RoleChange::Stopped => return,
+        };
+        if let Some(at) = self.looking_since.take() {
+            metrics.record(Basic::ElectionTime, since(at));
+        }
+        if serving && let Some(at) = self.away_since.take() {
+            metrics.record(Basic::UnavailableTime, since(at));
+            if matches!(change, RoleChange::Leading { .. }) {
+                metrics.record(Basic::LeaderUnavailableTime, since(at));
+            }
+        }
+    }
+
     fn refresh_view(&mut self, now: Now, member: &Member) {
         let peer = member.peer();
         let quorum = &peer.options().membership.quorum;

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::host::start;
 use crate::host::transfer::Cell;
 use crate::ops::Metrics;
+use crate::ops::metrics::Basic;
 use crate::ops::stats::Mode;
 use crate::replica::ensemble::{LocalSessions, Member};
 use crate::replica::password::Passwords;
@@ -145,6 +146,8 @@ impl EnsembleMember {
             metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
             clock,
         });
+        let loaded = i64::try_from(replayed).unwrap_or(i64::MAX);
+        shared.metrics.record(Basic::StartupTxnsLoaded, loaded);
         let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
         let done = Arc::clone(&inbox);
         let snapshotter = Snapshotter::start(
