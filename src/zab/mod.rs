@@ -585,3 +585,6 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -706,4 +706,5 @@ fn sessions_move_among_members_that_share_a_secret() {
     assert_eq!(world.welcome(1, again).1, session.0, "past its leader's death");
 }
 
+mod known;
 mod observers;
