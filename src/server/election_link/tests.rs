@@ -319,3 +319,38 @@ async fn a_port_that_refuses_is_known_until_it_answers() {
     assert_eq!(b.receive().await, (2, text("vote")));
     assert!(a.links.unreachable().is_empty());
 }
+
+#[tokio::test]
+async fn zookeeper_3769_whatever_a_peer_sends_the_next_message_is_heard() {
+    // C1: a payload is not looked at here, and half a frame ends with its connection.
+    let mut a = Node::start(1, &[(2, free_port())]).await;
+    for half in [&[0, 0][..], &[0, 0, 0, 40], &[0, 0, 0, 40, 1, 2, 3]] {
+        let mut stream = TcpStream::connect(("127.0.0.1", a.port())).await.expect("connect");
+        stream.write_all(&hello(2, 1)).await.expect("hello");
+        stream.write_all(&frame(b"\xff\xff\xff\xff no vote")).await.expect("garbage");
+        assert_eq!(a.receive().await.0, 2);
+        stream.write_all(half).await.expect("half a frame");
+        drop(stream);
+    }
+    let mut good = TcpStream::connect(("127.0.0.1", a.port())).await.expect("connect");
+    good.write_all(&hello(2, 1)).await.expect("hello");
+    good.write_all(&frame(b"vote")).await.expect("message");
+    assert_eq!(a.receive().await, (2, text("vote")));
+}
+
+#[tokio::test]
+async fn half_a_hello_is_closed_in_time_and_takes_no_place() {
+    let short = |o: &mut Options| o.hello_timeout = Duration::from_millis(50);
+    let mut a = Node::start_with(1, &[], short).await;
+    let whole = hello(2, 1);
+    for cut in [1, 8, 19, whole.len() - 1] {
+        let mut stream = TcpStream::connect(("127.0.0.1", a.port())).await.expect("connect");
+        stream.write_all(&whole[..cut]).await.expect("half a hello");
+        assert!(is_closed(&mut stream).await, "after {cut} bytes");
+    }
+    assert!(a.links.connected().is_empty());
+    let mut good = TcpStream::connect(("127.0.0.1", a.port())).await.expect("connect");
+    good.write_all(&whole).await.expect("hello");
+    good.write_all(&frame(b"vote")).await.expect("message");
+    assert_eq!(a.receive().await, (2, text("vote")));
+}

@@ -2,6 +2,7 @@
 //! handed back to the node thread.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub struct Shell {
     dial_limit: Duration,
     deliver: Deliver,
     next_image: u64,
+    /// The other end of each link.
+    addresses: Map<LinkId, SocketAddr>,
     unreachable: BTreeSet<ServerId>,
     /// What this turn sends, encoded, by link.
     outgoing: Map<LinkId, BytesMut>,
@@ -116,6 +119,7 @@ impl Shell {
             dial_limit: setup.dial_limit,
             deliver,
             next_image: 1,
+            addresses: map(),
             unreachable: BTreeSet::new(),
             outgoing: map(),
             jobs: Vec::new(),
@@ -186,6 +190,7 @@ impl Shell {
         match event {
             Link::Up { link, address, dialled } => {
                 tracing::debug!(link = link.0, %address, dialled, "link up");
+                self.addresses.insert(link, address);
                 peer.handle_link(now, link, LinkEvent::Up);
             }
             Link::Packets { link, packets, room } => {
@@ -203,7 +208,9 @@ impl Shell {
             }
             Link::Down { link, reason } => {
                 self.outgoing.remove(&link);
-                tracing::debug!(link = link.0, reason, "link down");
+                self.addresses.remove(&link);
+                // The reason names the peer.
+                tracing::info!(link = link.0, reason, "link down");
                 peer.handle_link(now, link, LinkEvent::Down);
             }
             Link::Listening => {}
@@ -231,7 +238,9 @@ impl Shell {
             Action::StopListening => self.links.stop_listening(),
             Action::Send { link, packet } => self.send(link, &packet),
             Action::CloseLink { link, why } => {
-                tracing::info!(link = link.0, %why, "link closed");
+                let peer = self.addresses.remove(&link);
+                let peer = peer.map_or_else(|| "not connected".to_owned(), |a| a.to_string());
+                tracing::info!(link = link.0, peer, %why, "link closed");
                 self.outgoing.remove(&link);
                 self.links.close(link);
             }

@@ -329,3 +329,105 @@ async fn the_port_is_free_again_after_leading() {
     other.links.listen();
     assert!(matches!(other.event().await, Event::ListenFailed { .. }));
 }
+
+/// A learner that has dialled a hand-made leader, and the leader's end.
+async fn dialled() -> (Node, TcpStream, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let mut learner = Node::new();
+    learner.dial(address.port());
+    let (stream, _) = patient(listener.accept()).await.expect("accept");
+    learner.up().await;
+    (learner, stream, address.to_string())
+}
+
+#[tokio::test]
+async fn a_leader_that_breaks_off_inside_a_snapshot_costs_the_link() {
+    let (bytes, _) = image(500);
+    for cut in [0, 3, 40, bytes.len() / 2, bytes.len()] {
+        let (mut learner, mut leader, address) = dialled().await;
+        leader.write_all(&packet(PacketKind::Snap, 5).to_bytes()).await.expect("SNAP");
+        assert_eq!(learner.packet().await.kind, PacketKind::Snap);
+        leader.write_all(&bytes[..cut]).await.expect("a part");
+        drop(leader);
+        assert!(learner.down().await.contains(&address), "at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn garbage_inside_a_snapshot_costs_the_link_and_names_the_leader() {
+    let (bytes, _) = image(500);
+    let mut orphan = BytesMut::from(&bytes[..]);
+    orphan.str("/orphan");
+    orphan.put(&ImageNode { data: None, acl: 3, stat: StatPersisted::default() });
+    let mut wrong_end = BytesMut::from(&bytes[..]);
+    crate::storage::image_stream::write_end(&mut wrong_end);
+    wrong_end.str("BenWasNotHere");
+    let huge = [&bytes[..], &[0x7f, 0xff, 0xff, 0xff]].concat();
+    for (what, bad) in [
+        ("negative", vec![0x80; 4096]),
+        ("a node without a parent", orphan.to_vec()),
+        ("another signature", wrong_end.to_vec()),
+        ("a path of two gigabytes", huge),
+    ] {
+        let (mut learner, mut leader, address) = dialled().await;
+        leader.write_all(&packet(PacketKind::Snap, 5).to_bytes()).await.expect("SNAP");
+        assert_eq!(learner.packet().await.kind, PacketKind::Snap);
+        let _ = leader.write_all(&bad).await;
+        assert!(learner.down().await.contains(&address), "{what}");
+        assert!(is_closed(&mut leader).await, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_learner_that_does_not_take_its_snapshot_stops_no_other() {
+    let mut leader = Node::listening().await;
+    let mut lazy = leader.connect().await;
+    lazy.write_all(&packet(PacketKind::FollowerInfo, 0).to_bytes()).await.expect("write");
+    let link = leader.up().await;
+    leader.packet().await;
+    let pieces = (0..64).map(|_| Bytes::from(vec![0; 1 << 20])).collect();
+    leader.links.send(link, packet(PacketKind::Snap, 5));
+    leader.links.send_snapshot(link, Box::new(Pieces(pieces)));
+    let mut other = Node::new();
+    let down = other.dial(leader.port);
+    other.up().await;
+    for n in 0..100 {
+        other.links.send(down, packet(PacketKind::Ack, n));
+    }
+    leader.up().await;
+    for n in 0..100 {
+        assert_eq!(leader.packet().await, packet(PacketKind::Ack, n));
+    }
+    // Nothing moved for too long: Zab closes it.
+    leader.links.close(link);
+    assert!(is_closed(&mut lazy).await);
+}
+
+#[tokio::test]
+async fn the_port_for_observers_bounds_what_waits_and_survives_bad_input() {
+    let mut follower = Node::new();
+    follower.links.listen_for_observers();
+    let connect = async |port: u16| loop {
+        if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)).await {
+            return stream;
+        }
+        tokio::task::yield_now().await;
+    };
+    let mut bad = patient(connect(follower.port)).await;
+    bad.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("write");
+    assert!(is_closed(&mut bad).await);
+    follower.down().await;
+    let mut slow = patient(connect(follower.port)).await;
+    slow.write_all(&packet(PacketKind::ObserverInfo, 0).to_bytes()).await.expect("write");
+    let link = follower.up().await;
+    follower.packet().await;
+    let inform = Bytes::from(vec![0; 600 << 10]);
+    for n in 0..64 {
+        // The runtime of this test has one thread: nothing is written meanwhile.
+        let packet = QuorumPacket::with_data(PacketKind::Inform, Zxid(n), inform.clone());
+        follower.links.send(link, packet);
+    }
+    assert!(follower.down().await.contains("1048576 bytes behind"));
+    assert!(is_closed(&mut slow).await);
+}

@@ -241,12 +241,15 @@ fn zookeeper_2164_machines_that_are_off_delay_nobody() {
 fn c9_a_leader_that_was_replaced_in_its_sleep_answers_no_sync() {
     let mut world = calm(3, 0, 3);
     let old = world.leader().expect("one leads");
-    world.slots[old].paused_until = world.now() + 60_000_000;
+    let wakes = world.now() + 8_000_000;
+    world.slots[old].paused_until = wakes;
     another_leads(&mut world, old);
     write(&mut world, 5);
+    world.run_until(wakes - 1);
     world.slots[old].paused_until = 0;
+    // The first thing it does, before it has read anything.
     world.sync(old);
-    world.run_until(world.now() + 2_000_000);
+    world.run_until(wakes + 2_000_000);
     // The invariant LeaderLease would have objected.
     assert_eq!(world.violation, None);
 }

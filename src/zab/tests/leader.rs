@@ -272,6 +272,26 @@ fn a_second_link_of_the_same_server_takes_the_place_of_the_first() {
     assert!(b.said().iter().all(|s| !s.starts_with("apply")), "its own disk has not answered");
 }
 
+#[test]
+fn a_learner_that_stalls_inside_its_snapshot_is_dropped_and_one_that_moves_is_not() {
+    let mut b = Bench::with(3, history(1, 3), |o| o.force_snapshot_sync = true).lead(2);
+    b.introduce(1, 1, FollowerInfo);
+    b.ack_epoch(1, 1, z(1, 1));
+    for _ in 0..40 {
+        b.pass(1000);
+        b.from(2, PacketKind::Ping, z(2, 0));
+        b.link(LinkId(1), LinkEvent::Progress);
+    }
+    assert!(!b.said().join("\n").contains("close 1"));
+    for _ in 0..17 {
+        b.pass(1000);
+        b.from(2, PacketKind::Ping, z(2, 0));
+    }
+    let said = b.said().join("\n");
+    assert!(said.contains("close 1: silent for too long"), "{said}");
+    assert!(b.peer.is_serving());
+}
+
 // A follower with observers.
 
 fn master() -> Bench {
