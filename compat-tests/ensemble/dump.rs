@@ -10,8 +10,21 @@ use rookeeper::types::Stat;
 pub type Tree = BTreeMap<String, (Option<Vec<u8>>, Stat)>;
 
 /// Reads the tree of the server at `address`, after a sync. Nodes below "/zookeeper" are left out:
-/// the configuration differs by what a member was started with.
+/// the configuration differs by what a member was started with. A session that expires takes nodes
+/// away between the listing and the reading, so it is tried again.
 pub fn tree(address: &str) -> Result<Tree, String> {
+    let mut outcome = read(address);
+    for _ in 0..20 {
+        if outcome.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        outcome = read(address);
+    }
+    outcome
+}
+
+fn read(address: &str) -> Result<Tree, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -42,7 +42,22 @@ pub fn read(ensemble: &Ensemble, member: usize) -> Result<Tree, Stop> {
 }
 
 /// Whether all running members have the same tree; each `acknowledged` path must be in it.
+///
+/// Sessions that their clients left behind expire meanwhile, and their nodes with them, so trees that
+/// differ are read again for a while.
 pub fn all_equal(ensemble: &mut Ensemble, acknowledged: &[String]) -> Result<usize, Stop> {
+    let mut outcome = compare(ensemble, acknowledged);
+    for _ in 0..20 {
+        if outcome.is_ok() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        outcome = compare(ensemble, acknowledged);
+    }
+    outcome
+}
+
+fn compare(ensemble: &Ensemble, acknowledged: &[String]) -> Result<usize, Stop> {
     let running: Vec<usize> =
         (0..ensemble.members.len()).filter(|m| ensemble.members[*m].pid().is_some()).collect();
     let first = read(ensemble, running[0])?;
