@@ -45,6 +45,16 @@ pub enum Refused {
     CloseSilently,
 }
 
+/// Bytes that the lists of one request may have more than the request, where identities replace
+/// `auth`: members of an ensemble refuse a transaction much larger than the largest request.
+pub const EXPANDED_MAX: usize = 256 << 10;
+
+/// Bytes of a list of ACLs in a record.
+pub fn encoded_len(acl: &[Acl]) -> usize {
+    let text = |text: &Option<String>| 4 + text.as_ref().map_or(0, String::len);
+    acl.iter().map(|entry| 4 + text(&entry.id.scheme) + text(&entry.id.id)).sum()
+}
+
 /// The schemes of one server and the checks that use them.
 #[derive(Clone, Debug, Default)]
 pub struct Auth {
@@ -93,6 +103,7 @@ impl Auth {
         let mut fixed: Vec<Acl> = Vec::new();
         // A list of ten thousand entries is legal, so duplicates are found by a set.
         let mut seen = std::collections::BTreeSet::new();
+        let mut room = EXPANDED_MAX;
         for entry in acl.unwrap_or_default().iter().filter(|entry| seen.insert(*entry)) {
             let scheme = entry.id.scheme.as_deref().ok_or(Code::INVALID_ACL)?;
             let id = match entry.id.id.as_deref() {
@@ -107,8 +118,11 @@ impl Auth {
                 "world" if id == "anyone" => fixed.push(entry.clone()),
                 "auth" => {
                     let before = fixed.len();
-                    let counting = ids.iter().filter(|id| self.counts_as_authenticated(id));
-                    fixed.extend(counting.map(|id| Acl { perms: entry.perms, id: id.clone() }));
+                    for id in ids.iter().filter(|id| self.counts_as_authenticated(id)) {
+                        let bytes = 12 + id.scheme().len() + id.id().len();
+                        room = room.checked_sub(bytes).ok_or(Code::INVALID_ACL)?;
+                        fixed.push(Acl { perms: entry.perms, id: id.clone() });
+                    }
                     if fixed.len() == before {
                         return Err(Code::INVALID_ACL);
                     }

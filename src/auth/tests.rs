@@ -108,3 +108,15 @@ fn addresses_read_as_java_writes_them() {
     assert_eq!(address_text("::ffff:1.2.3.4".parse().unwrap()), "1.2.3.4");
     assert_eq!(address_text("1.2.3.4".parse().unwrap()), "1.2.3.4");
 }
+
+#[test]
+fn identities_do_not_multiply_without_bound() {
+    let auth = auth();
+    let id = |n: usize| Id::new("digest", &format!("{}{n}:p", "u".repeat(1000)));
+    let ids: Vec<Id> = (0..20).map(id).collect();
+    let asked = |n: i32| (1..=n).map(|n| acl(Perms(n), "auth", "")).collect::<Vec<_>>();
+    let fixed = auth.fix_up(Some(&asked(10)), &ids).expect("200 KB");
+    assert_eq!(fixed.len(), 200);
+    assert!(encoded_len(&fixed) <= EXPANDED_MAX);
+    assert_eq!(auth.fix_up(Some(&asked(31)), &ids), Err(Code::INVALID_ACL));
+}

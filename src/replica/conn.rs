@@ -109,6 +109,8 @@ pub struct Rules {
     /// A connection must have an identity of one of these schemes; empty: need not
     /// (`enforce.auth.schemes`, `sessionRequireClientSASLAuth`).
     pub enforced_schemes: Vec<String>,
+    /// Sessions are local: the node thread answers some requests itself (`localSessionsEnabled`).
+    pub local_sessions: bool,
     /// Changes are written down (`audit.enable`).
     pub audit: bool,
     /// What is in process.
@@ -140,6 +142,13 @@ impl Load {
 impl Rules {
     fn outstanding(&self) -> usize {
         self.load.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Whether a member may answer a request without having it ordered, as it does for local
+    /// sessions: that answer must not overtake those to writes that are out.
+    fn may_answer_at_once(&self, opcode: OpCode, body: &Bytes) -> bool {
+        self.local_sessions
+            && (opcode == OpCode::CLOSE_SESSION || prep::makes_ephemeral(opcode, body))
     }
 
     /// Apache's request throttler: at its limit no connection goes on.
@@ -508,7 +517,11 @@ impl Conn {
     /// Some: it can't go on.
     fn run_queue(&mut self, turn: &mut Turn) -> Option<Want> {
         while let Some(head) = self.queue.front() {
-            if !self.pending.is_empty() && (!head.ordered || self.syncing) {
+            if !self.pending.is_empty()
+                && (!head.ordered
+                    || self.syncing
+                    || turn.rules.may_answer_at_once(head.opcode, &head.body))
+            {
                 return None;
             }
             if !head.ordered || head.throttled {

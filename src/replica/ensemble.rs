@@ -272,8 +272,8 @@ impl Member {
             return self.answer_connect(session, ticket, true, out);
         }
         if self.role == Role::Leader {
-            let valid = state.sessions().get(session).is_some()
-                && self.sessions.touch(session, timeout_ms, now.mono);
+            // Also where its creation waits for this server's own disk: others have it already.
+            let valid = self.sessions.touch(session, timeout_ms, now.mono);
             if valid {
                 self.owners.insert(session, Owner::Here);
             }
@@ -283,9 +283,8 @@ impl Member {
             let valid = self.read_only_renews();
             return self.answer_connect(session, ticket, valid, out);
         }
-        if self.forwarded.revalidate(session, ticket) {
-            self.peer.forward(revalidate(session, timeout_ms));
-        }
+        self.forwarded.revalidate(session, ticket);
+        self.peer.forward(revalidate(session, timeout_ms));
     }
 
     /// A client's write, sync or good-bye.
@@ -434,7 +433,7 @@ impl Member {
         match packet.kind {
             PacketKind::Revalidate => {
                 let Ok((session, valid)) = read_revalidated(packet.payload()) else { return };
-                for ticket in self.forwarded.revalidated(session) {
+                if let Some(ticket) = self.forwarded.revalidated(session) {
                     match ticket {
                         Ticket::Observer(link) => self.revalidated(link, session, valid, out),
                         ticket => self.answer_connect(session, ticket, valid, out),
@@ -650,9 +649,7 @@ impl Member {
     fn answer_sync(&mut self, state: &StateMachine, ticket: Ticket, out: &mut dyn Deliver) {
         if let Ticket::Request { conn, xid, body, .. } = ticket {
             self.scratch.clear();
-            reply::write_reply(&mut self.scratch, xid, state.last_zxid(), Code::OK, |out| {
-                out.extend_from_slice(&body);
-            });
+            reply::write_sync(&mut self.scratch, xid, state.last_zxid(), body);
             out.frame(conn, &self.scratch, 1);
         }
     }

@@ -283,9 +283,7 @@ impl Replica {
         if opcode == OpCode::SYNC {
             // Alone, everything before it on this connection is applied already.
             self.scratch.clear();
-            reply::write_reply(&mut self.scratch, xid, state.last_zxid(), Code::OK, |out| {
-                out.extend_from_slice(&body);
-            });
+            reply::write_sync(&mut self.scratch, xid, state.last_zxid(), body);
             out.frame(conn, &self.scratch, 1);
             return;
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::overlay::{Node, NodeAcl, Overlay};
-use crate::auth::Auth;
+use crate::auth::{self, Auth};
 use crate::proto::jute::{Jute, Reader};
 use crate::proto::multi::{self, Op};
 use crate::proto::opcode::OpCode;
@@ -68,7 +68,13 @@ pub struct Prep {
     zxid: Zxid,
     /// The tree digest once everything outstanding is applied.
     digest: i64,
+    /// Bytes by which the ACLs of the request at hand have grown.
+    expanded: usize,
 }
+
+/// Bytes of paths in a closeSession transaction. Without them it says the same (as where
+/// `closeSessionTxn.enabled` is off), and every reader takes it (ZOOKEEPER-4306).
+const CLOSE_PATHS_BYTES_MAX: usize = 1 << 20;
 
 /// What is known while one transaction is prepared.
 struct Work<'a> {
@@ -81,8 +87,8 @@ struct Work<'a> {
 impl Prep {
     /// Prepares on top of `state`, whose last transaction is the last one there is.
     pub fn new(options: PrepOptions, auth: Auth, state: &StateMachine) -> Prep {
-        let mut prep =
-            Prep { options, auth, overlay: Overlay::default(), zxid: Zxid(0), digest: 0 };
+        let overlay = Overlay::default();
+        let mut prep = Prep { options, auth, overlay, zxid: Zxid(0), digest: 0, expanded: 0 };
         prep.reset(state);
         prep
     }
@@ -185,7 +191,9 @@ impl Prep {
                 self.change(&work, parent_path, parent);
             }
         }
-        let paths = self.options.close_session_txn.then_some(paths);
+        let bytes: usize = paths.iter().map(|path| 4 + path.len()).sum();
+        let named = self.options.close_session_txn && bytes <= CLOSE_PATHS_BYTES_MAX;
+        let paths = named.then_some(paths);
         self.entry(caller, zxid, time, OpCode::CLOSE_SESSION.0, Txn::CloseSession { paths })
     }
 
@@ -242,6 +250,7 @@ impl Prep {
             // Where the prediction was wrong (as Apache's is at the last sequence number), it ends.
             self.digest = state.digest();
         }
+        self.expanded = 0;
         let work = Work { state, caller, zxid, time };
         if opcode == OpCode::MULTI {
             let outcome = match multi::read_ops(&mut Reader::new(body.clone())) {
@@ -349,7 +358,7 @@ impl Prep {
             Some(parent) if !at.contains('\0') => parent,
             _ => return Err(Code::BAD_ARGUMENTS),
         };
-        let acl = self.auth.fix_up(acl.as_deref(), &work.caller.ids)?;
+        let acl = self.fix_up(work, acl.as_deref())?;
         let mut parent = self.find(work, parent_path).ok_or(Code::NO_NODE)?;
         self.permit(work, &parent, Perms::CREATE)?;
         let counter = parent.stat.cversion;
@@ -505,13 +514,21 @@ impl Prep {
         Ok(Txn::SetData { path: at.to_string(), data: r.data.clone(), version })
     }
 
+    /// The list to be stored. All of a multi may not become much larger than it came.
+    fn fix_up(&mut self, work: &Work, asked: Option<&[Acl]>) -> Result<Vec<Acl>, Code> {
+        let fixed = self.auth.fix_up(asked, &work.caller.ids)?;
+        let before = auth::encoded_len(asked.unwrap_or_default());
+        self.expanded += auth::encoded_len(&fixed).saturating_sub(before);
+        if self.expanded > auth::EXPANDED_MAX { Err(Code::INVALID_ACL) } else { Ok(fixed) }
+    }
+
     fn set_acl(&mut self, work: &Work, r: &SetAclRequest) -> Result<Txn, Code> {
         ok(work.caller.session_check)?;
         if r.path.is_none() {
             return Err(Code::BAD_ARGUMENTS);
         }
         let at = valid(&r.path)?;
-        let acl = self.auth.fix_up(r.acl.as_deref(), &work.caller.ids)?;
+        let acl = self.fix_up(work, r.acl.as_deref())?;
         let mut node = self.find(work, at).ok_or(Code::NO_NODE)?;
         self.permit(work, &node, Perms::ADMIN)?;
         expect_version(node.stat.aversion, r.version)?;

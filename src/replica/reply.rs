@@ -1,11 +1,11 @@
 //! Frames for clients: headers and the bodies of replies to writes.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::proto::frame;
-use crate::proto::jute::Write;
+use crate::proto::jute::{Reader, Write};
 use crate::proto::opcode::OpCode;
-use crate::proto::records::{ConnectResponse, ReplyHeader};
+use crate::proto::records::{ConnectResponse, PathRecord, ReplyHeader};
 use crate::state::{EventKind, TxnResult, read};
 use crate::types::{Code, Stat, Xid, Zxid};
 
@@ -43,6 +43,15 @@ pub fn write_connect(out: &mut BytesMut, response: &ConnectResponse) {
     let at = frame::begin(out);
     out.put(response);
     frame::end(out, at);
+}
+
+/// Appends the reply to a sync, with the path as it was understood: nothing that came behind it, and
+/// in Java's bytes.
+pub fn write_sync(out: &mut BytesMut, xid: i32, zxid: Zxid, body: Bytes) {
+    write_reply(out, xid, zxid, Code::OK, |out| {
+        // What does not decode is not ordered (`prep::decodes`).
+        out.put(&Reader::new(body).get::<PathRecord>().unwrap_or_default());
+    });
 }
 
 /// Appends the reply to a write of type `opcode` that has been applied.

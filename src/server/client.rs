@@ -372,6 +372,12 @@ impl Task<'_> {
             let view = state.as_deref().map(|state| View { state, watches: &shared.watches });
             let mut line = self.line.lock();
             settle(&mut line, &mut self.conn, &mut self.waiting, clients, now_ms)?;
+            if let Some(why) = line.close {
+                // Nothing more is answered: the session may be elsewhere, the state another.
+                self.out.extend_from_slice(&line.out);
+                line.out.clear();
+                return Ok(Want::End(why));
+            }
             if line.out.capacity() == 0 && (reads || !self.input.is_empty()) {
                 line.out = take_buffer();
             }

@@ -107,6 +107,7 @@ pub fn rules(config: &Config, standalone: bool) -> Rules {
         auth: Auth::new(auth_options(config)),
         standalone,
         enforced_schemes: enforced_schemes(config),
+        local_sessions: !standalone && config.sessions.local_enabled,
         audit: config.operations.audit,
         load: Load::default(),
     }

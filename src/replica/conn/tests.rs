@@ -13,7 +13,7 @@ use crate::replica::reaper::ReaperOptions;
 use crate::replica::{Action, Deliver, Options, Replica, reply};
 use crate::state::watch::{WatchLimits, WatchTable};
 use crate::state::{Change, EventKind, StateMachine};
-use crate::types::{Instant, Now, OwnerRules, Perms, Stat, WallTime};
+use crate::types::{Instant, Now, OwnerRules, Perms, Stat, WallTime, open_acl};
 
 /// A connection and what the shell keeps of it.
 struct Side {
@@ -829,4 +829,36 @@ fn nothing_is_submitted_behind_a_sync() {
     assert_eq!(xids(&mut conn), [1]);
     conn.answered(1);
     assert_eq!(xids(&mut conn), [2, 3], "a sync itself need not wait for the writes before it");
+}
+
+/// The node thread answers some requests of local sessions itself, at once.
+#[test]
+fn what_a_member_may_answer_at_once_waits_for_the_writes_before_it() {
+    let rules = Rules { local_sessions: true, ..Subject::new().rules };
+    let mut conn = Conn::new(ConnId(1), "127.0.0.1");
+    let (mut input, mut out, mut submit) = (BytesMut::new(), BytesMut::new(), Vec::new());
+    let connect = ConnectRequest { timeout_ms: 4000, ..ConnectRequest::default() }.to_bytes();
+    let create = |xid: i32, flags: i32| {
+        let path = Some("/a".to_owned());
+        let body = CreateRequest { path, data: None, acl: Some(open_acl()), flags }.to_bytes();
+        [&xid.to_be_bytes(), &OpCode::CREATE.0.to_be_bytes(), &body[..]].concat()
+    };
+    let close = [4i32.to_be_bytes(), OpCode::CLOSE_SESSION.0.to_be_bytes()].concat();
+    for frame in [connect.to_vec(), create(1, 0), create(2, 1), create(3, 0), close] {
+        input.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+        input.extend_from_slice(&frame);
+    }
+    let mut xids = |conn: &mut Conn, answered: usize| {
+        conn.answered(answered);
+        let mut turn = Turn::new(&rules, 0, None, &mut out, &mut submit);
+        conn.run(&mut input, &mut turn).expect("valid frames");
+        let xid = |one| if let Submit::Request(request) = one { Some(request.xid) } else { None };
+        submit.drain(..).filter_map(xid).collect::<Vec<_>>()
+    };
+    assert_eq!(xids(&mut conn, 0), []);
+    conn.connected(SessionId(1));
+    assert_eq!(xids(&mut conn, 1), [1]);
+    assert_eq!(xids(&mut conn, 1), [2, 3], "an ephemeral, when nothing is out");
+    assert_eq!(xids(&mut conn, 1), []);
+    assert_eq!(xids(&mut conn, 1), [4], "the good-bye behind everything");
 }

@@ -58,17 +58,20 @@ impl<T> Forwarded<T> {
         Some(ticket)
     }
 
-    /// The leader was asked about a session. False when it was asked already and has not answered:
-    /// nothing need be sent then.
-    pub fn revalidate(&mut self, session: SessionId, ticket: T) -> bool {
-        let waiting = self.revalidations.entry(session).or_default();
-        waiting.push_back(ticket);
-        waiting.len() == 1
+    /// The leader was asked about a session. It is asked for each connection: between two of them the
+    /// session may have been elsewhere.
+    pub fn revalidate(&mut self, session: SessionId, ticket: T) {
+        self.revalidations.entry(session).or_default().push_back(ticket);
     }
 
-    /// The leader has answered about a session: everyone who waits for that.
-    pub fn revalidated(&mut self, session: SessionId) -> VecDeque<T> {
-        self.revalidations.remove(&session).unwrap_or_default()
+    /// The leader has answered about a session: the oldest that waits for that.
+    pub fn revalidated(&mut self, session: SessionId) -> Option<T> {
+        let waiting = self.revalidations.get_mut(&session)?;
+        let ticket = waiting.pop_front();
+        if waiting.is_empty() {
+            self.revalidations.remove(&session);
+        }
+        ticket
     }
 
     /// Writes and syncs that wait.

@@ -56,6 +56,8 @@ struct World {
     next_conn: u64,
     /// Members whose messages to and from stay where they are.
     cut: Vec<usize>,
+    /// Bytes of the largest transaction.
+    largest: usize,
 }
 
 fn options(server: i64) -> Options {
@@ -125,7 +127,8 @@ impl World {
                 }
             })
             .collect();
-        let mut world = World { servers, now, next_link: 1, next_conn: 1, cut: Vec::new() };
+        let mut world =
+            World { servers, now, next_link: 1, next_conn: 1, cut: Vec::new(), largest: 0 };
         world.run_for(2000);
         assert_eq!(world.leader(), 2, "all alike: the largest id");
         world
@@ -207,7 +210,10 @@ impl World {
                     None => server.member.peer_mut().handle_persisted(now.mono, done),
                 }
             }
-            Action::Deliver { txn, .. } => self.servers[n].member.deliver(txn).expect("valid"),
+            Action::Deliver { txn, .. } => {
+                self.largest = self.largest.max(txn.bytes.len());
+                self.servers[n].member.deliver(txn).expect("valid");
+            }
             Action::RoleChanged(change) => {
                 self.apply(n);
                 let server = &mut self.servers[n];
@@ -483,6 +489,72 @@ fn a_sync_is_answered_behind_everything_before_it() {
         assert_eq!(world.servers[n].clients.frames[&conn].len(), before + 1, "at {n}");
         assert_eq!(world.last_code(n, conn), 0);
     }
+}
+
+#[test]
+fn a_sync_shows_the_path_as_it_was_understood() {
+    let mut world = World::new();
+    for n in 0..3 {
+        let (conn, session) = world.connect(n);
+        // A path of Java's two halves of a character, and bytes behind it that nobody reads.
+        let body = [&[0, 0, 0, 5, b'/'], "\u{1f600}".as_bytes(), &[1, 2, 3]].concat();
+        world.request(n, conn, session, OpCode::SYNC, body.into());
+        let frames = &world.servers[n].clients.frames[&conn];
+        let answer = b"\0\0\0\x07/\xed\xa0\xbd\xed\xb8\x80";
+        assert_eq!(frames.last().expect("a reply")[20..], answer[..], "at {n}");
+    }
+}
+
+/// Two followers have the session's creation, the leader's own disk is slow: it must not say that
+/// the session has expired.
+#[test]
+fn a_leader_renews_a_session_that_is_not_on_its_own_disk_yet() {
+    let mut world = World::new();
+    world.servers[2].slow_disk = Some(Vec::new());
+    let (old, session) = world.connect(0);
+    assert!(world.servers[2].state.sessions().get(session).is_none());
+    let conn = world.renew(2, session);
+    assert_eq!(world.servers[2].clients.sessions.get(&conn), Some(&session));
+    world.create(0, old, session, "/stale", 0);
+    assert!(world.closed(0, old), "and it has moved");
+}
+
+/// Every reader between members takes what is written, however much a session leaves behind.
+#[test]
+fn a_session_ends_whatever_its_ephemerals_weigh() {
+    let mut world = World::new();
+    let (conn, session) = world.connect(0);
+    let path = |n| format!("/{n}-{}", "x".repeat(100_000));
+    for n in 0..12 {
+        world.create(0, conn, session, &path(n), 1);
+        assert_eq!(world.has(&path(n)), [true; 3]);
+    }
+    world.request(0, conn, session, OpCode::CLOSE_SESSION, Bytes::new());
+    assert!(world.largest < 1 << 20, "{} bytes", world.largest);
+    assert!((0..12).all(|n| world.has(&path(n)) == [false; 3]));
+}
+
+#[test]
+fn a_session_that_ends_twice_ends_once() {
+    let mut world = World::new();
+    let (conn, session) = world.connect(0);
+    world.create(0, conn, session, "/mine", 1);
+    world.servers[0].slow_disk = Some(Vec::new());
+    world.servers[1].slow_disk = Some(Vec::new());
+    // Closed by its client while nothing can be committed; then asked for once more.
+    world.request(0, conn, session, OpCode::CLOSE_SESSION, Bytes::new());
+    world.request(0, conn, session, OpCode::CLOSE_SESSION, Bytes::new());
+    world.create(0, conn, session, "/late", 1);
+    assert_eq!(world.has("/mine"), [true; 3]);
+    for n in 0..2 {
+        let now = world.now.mono;
+        for done in world.servers[n].slow_disk.take().expect("slow") {
+            world.servers[n].member.peer_mut().handle_persisted(now, done);
+        }
+    }
+    world.settle();
+    assert_eq!((world.has("/mine"), world.has("/late")), (vec![false; 3], vec![false; 3]));
+    assert!(world.closed(0, conn));
 }
 
 #[test]

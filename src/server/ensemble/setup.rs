@@ -13,8 +13,8 @@ use crate::types::{Map, ServerId, map};
 use crate::zab::quorum::{Quorum, Rule};
 use crate::zab::{self, Membership};
 
-/// Apache reads at most this much beyond `jute.maxbuffer` between servers
-/// (`zookeeper.jute.maxbuffer.extrasize`, ZOOKEEPER-3496): the largest request still has a header.
+/// Apache reads at most this much beyond `jute.maxbuffer` between servers, or that once more (`zookeeper.jute.maxbuffer.extrasize`, ZOOKEEPER-3496): the largest request
+/// still has a header.
 const RECORD_EXTRA: usize = 1 << 20;
 
 /// How long a leader's port may stay closed, in `leaderConnectDelayDuringRetryMs`.
@@ -161,7 +161,7 @@ impl Setup {
             observer_behind_max: quorum.observer_master_size_limit_bytes,
             listen_on_all: quorum.listen_on_all_ips,
             first_packet: peer.init_time(),
-            record_max: config.jute_max_buffer() + RECORD_EXTRA,
+            record_max: config.jute_max_buffer() + RECORD_EXTRA.max(config.jute_max_buffer()),
             keep_alive: quorum.tcp_keep_alive,
         };
         let connect_ticks = match quorum.connect_limit_ticks {
