@@ -24,6 +24,7 @@ fn main() {
     let mut suite = Suite::default();
     differential::replay::add(&mut suite);
     differential::live::add(&mut suite);
+    differential::members::add(&mut suite);
     differential::mutants::add(&mut suite);
     clients::add(&mut suite);
     suites::add(&mut suite);

@@ -1,6 +1,7 @@
 //! Runs a program against one server and writes the transcript.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::render::{self, Names};
@@ -17,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(6);
 
 struct Conn {
     client: Option<RawClient>,
+    /// Which member it is connected to.
+    at: usize,
     session: i64,
     passwd: Vec<u8>,
     timeout_ms: i32,
@@ -33,6 +36,9 @@ pub type Transcript = Vec<Vec<String>>;
 /// One program on one server.
 pub struct Executor<'a> {
     server: &'a mut Server,
+    /// Where connections go, in turn: the server's own address, or those of its whole ensemble.
+    members: Vec<SocketAddr>,
+    dials: usize,
     names: Names,
     conns: BTreeMap<String, Conn>,
     newest: i64,
@@ -42,14 +48,33 @@ pub struct Executor<'a> {
 /// Runs all steps. The server must be serving. `clean` ends every session and removes every node
 /// afterwards, for a server that is used again.
 pub fn run(steps: &[String], server: &mut Server, clean: bool) -> Result<Transcript, Stop> {
+    let members = vec![server.address()];
+    run_spread(steps, server, members, clean)
+}
+
+/// The same on an ensemble: every new connection goes to the next of `members`, among them `server`
+/// itself. All are waited for before anything is asked of one, so what they answer is determined.
+pub fn run_spread(
+    steps: &[String],
+    server: &mut Server,
+    members: Vec<SocketAddr>,
+    clean: bool,
+) -> Result<Transcript, Stop> {
     let base = current_zxid(server)?;
     if !clean {
         // Until that connection is gone, it counts (`maxClientCnxns`, `cons`).
         std::thread::sleep(Duration::from_millis(20));
     }
     let names = Names { base, ..Names::default() };
-    let mut executor =
-        Executor { server, names, conns: BTreeMap::new(), newest: base, out: Vec::new() };
+    let mut executor = Executor {
+        server,
+        members,
+        dials: 0,
+        names,
+        conns: BTreeMap::new(),
+        newest: base,
+        out: Vec::new(),
+    };
     let mut transcript = Vec::new();
     let mut i = 0;
     while i < steps.len() {
@@ -69,6 +94,7 @@ pub fn run(steps: &[String], server: &mut Server, clean: bool) -> Result<Transcr
                 let words = script::tokens(step)?;
                 ops.push(script::op(&words[1..]).map_err(|e| format!("{step}: {e}"))?);
             }
+            executor.wait_for_members()?;
             executor.operations(&name, ops)?;
             i = end;
         } else {
@@ -91,15 +117,18 @@ pub fn run(steps: &[String], server: &mut Server, clean: bool) -> Result<Transcr
 /// The newest zxid, from `srvr`.
 fn current_zxid(server: &Server) -> Result<i64, Stop> {
     let text = server.four("srvr")?;
-    text.lines()
-        .find_map(|l| l.strip_prefix("Zxid: 0x"))
-        .and_then(|h| u64::from_str_radix(h, 16).ok())
-        .map(|z| z as i64)
+    shown_zxid(&text)
         .ok_or_else(|| Stop::failed(format!("srvr shows no zxid:\n{text}\n{}", server.log_tail())))
+}
+
+fn shown_zxid(srvr: &str) -> Option<i64> {
+    let hex = srvr.lines().find_map(|l| l.strip_prefix("Zxid: 0x"))?;
+    u64::from_str_radix(hex, 16).ok().map(|z| z as i64)
 }
 
 impl Executor<'_> {
     fn step(&mut self, words: &[Token]) -> Result<(), Stop> {
+        self.wait_for_members()?;
         let first = words.first().map(Token::text).unwrap_or_default();
         let second = words.get(1).map(Token::text).unwrap_or_default();
         let options: BTreeMap<String, String> = words
@@ -121,7 +150,7 @@ impl Executor<'_> {
                 self.connect(&second, &options, false)
             }
             "open" => {
-                let client = self.dial()?;
+                let client = self.dial(0)?;
                 self.conns.insert(second, fresh(Some(client)));
                 Ok(())
             }
@@ -181,9 +210,37 @@ impl Executor<'_> {
         }
     }
 
-    fn dial(&self) -> Result<RawClient, Stop> {
-        RawClient::connect(self.server.address())
+    fn dial(&self, at: usize) -> Result<RawClient, Stop> {
+        RawClient::connect(self.members[at])
             .map_err(|e| Stop::failed(format!("cannot connect: {e}\n{}", self.server.log_tail())))
+    }
+
+    /// The member that the next connection goes to: the one where the session is, if it is in use,
+    /// because nobody else closes that connection.
+    fn next_member(&mut self, session: i64) -> usize {
+        let mut in_use = self.conns.values().filter(|c| c.client.is_some() && session != 0);
+        if let Some(other) = in_use.find(|c| c.session == session) {
+            return other.at;
+        }
+        self.dials += 1;
+        self.dials % self.members.len()
+    }
+
+    /// Waits until every member has what any has shown.
+    fn wait_for_members(&self) -> Result<(), Stop> {
+        if self.members.len() == 1 {
+            return Ok(());
+        }
+        let end = Instant::now() + PATIENCE;
+        for address in &self.members {
+            while shown_zxid(&four::ask(*address, b"srvr")?).is_none_or(|z| z < self.newest) {
+                if Instant::now() > end {
+                    return Err(Stop::failed(format!("{address} never gets to {:x}", self.newest)));
+                }
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+        Ok(())
     }
 
     fn drop_connection(&mut self, name: &str) {
@@ -201,7 +258,6 @@ impl Executor<'_> {
         options: &BTreeMap<String, String>,
         own: bool,
     ) -> Result<(), Stop> {
-        let mut client = self.dial()?;
         let old = self.conns.get(name);
         let (mut session, mut passwd, mut timeout, mut zxid) = (0, Some(vec![0u8; 16]), 10000, 0);
         let mut next_xid = 1;
@@ -249,6 +305,8 @@ impl Executor<'_> {
             None => Some(0),
         };
         let proto = options.get("proto").map(|p| number(p)).transpose()?.unwrap_or(0) as i32;
+        let at = self.next_member(session);
+        let mut client = self.dial(at)?;
         client.send(&client::frame(&client::connect_request(
             proto,
             zxid,
@@ -258,6 +316,7 @@ impl Executor<'_> {
             ro,
         )));
         let mut conn = fresh(None);
+        conn.at = at;
         conn.next_xid = next_xid;
         match client.receive(PATIENCE) {
             Incoming::Frame(payload) => match client::connect_response(&payload) {
@@ -388,6 +447,7 @@ impl Executor<'_> {
 
     /// Everything that has reached the other connections by now: a ping's answer comes behind it.
     fn look_at_others(&mut self, but: &str) -> Result<(), Stop> {
+        self.wait_for_members()?;
         let others: Vec<String> = self
             .conns
             .iter()
@@ -594,6 +654,7 @@ impl Executor<'_> {
 fn fresh(client: Option<RawClient>) -> Conn {
     Conn {
         client,
+        at: 0,
         session: 0,
         passwd: vec![0; 16],
         timeout_ms: 10000,

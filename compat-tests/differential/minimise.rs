@@ -44,7 +44,8 @@ fn shorten_multis(
     while line < best.len() {
         let text = best[line].clone();
         if let (Some(open), true) = (text.find("[ "), text.ends_with(" ]")) {
-            let inner = &text[open + 2..text.len() - 2];
+            // `multi [ ]` has nothing to lose.
+            let inner = text.get(open + 2..text.len() - 2).unwrap_or_default();
             let parts: Vec<&str> = inner.split(" ; ").collect();
             let mut shrunk = false;
             for skip in 0..parts.len() {

@@ -8,6 +8,7 @@ pub mod exec;
 pub mod gaps;
 pub mod generate;
 pub mod live;
+pub mod members;
 pub mod minimise;
 pub mod mutants;
 pub mod render;

@@ -3,8 +3,10 @@
 //! In every case the writers of `crash::load` go on meanwhile; at the end nothing acknowledged is
 //! lost, no session is lost, and every member shows the same tree.
 
-mod dump;
+pub mod dump;
+mod large;
 mod partitions;
+mod storm;
 
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,8 @@ pub fn add(suite: &mut Suite) {
         kills(vec![Kind::Rookeeper; 5], Victim::Two, 4)
     });
     partitions::add(suite);
+    storm::add(suite);
+    large::add(suite);
     let apache = Kind::apache;
     suite.add("mixed", "one_rookeeper_two_apache", Level::Quick, move || {
         kills(vec![Kind::Rookeeper, apache(), apache()], Victim::Rotating, 4)
