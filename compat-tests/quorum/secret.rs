@@ -1,5 +1,6 @@
 //! Session passwords that nobody can compute: members with one secret file.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::kinds;
@@ -19,6 +20,18 @@ fn computed(session: i64) -> Vec<u8> {
         bytes.extend(((seed >> 16) as u32).to_le_bytes());
     }
     bytes
+}
+
+/// A renewal. A member that looks for a leader, or is behind, closes the connection.
+fn open(address: SocketAddr, id: i64, password: &[u8]) -> Result<Session, Stop> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match Session::open_as(address, 30_000, 0, id, password) {
+            Ok(session) => return Ok(session),
+            Err(e) if Instant::now() > end => return Err(Stop::failed(e)),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
 }
 
 /// S-HIJACK: a session moves to every member and outlives its leader; its id opens nothing.
@@ -41,21 +54,23 @@ pub fn case() -> Outcome {
                 continue;
             }
             let address = ensemble.members[member].address();
-            let end = Instant::now() + PATIENCE;
-            // A member that looks for a leader, or is behind, closes the connection.
-            let refused = loop {
-                match Session::open_as(address, 30_000, 0, id, &computed(id)) {
-                    Ok(refused) => break refused,
-                    Err(e) if Instant::now() > end => return Err(Stop::failed(e)),
-                    Err(_) => std::thread::sleep(Duration::from_millis(20)),
-                }
-            };
+            let refused = open(address, id, &computed(id))?;
             if refused.connected.session != 0 {
                 return Err(Stop::failed("a password computed from the id was taken"));
             }
-            let mut moved = Session::open_as(address, 30_000, 0, id, &password)?;
-            if moved.connected.session != id || moved.set("/", b"x")? != 0 {
-                return Err(Stop::failed(format!("not itself at member {}", member + 1)));
+            let end = Instant::now() + PATIENCE;
+            // A member may find out between two steps that it has lost its leader.
+            loop {
+                let mut moved = open(address, id, &password)?;
+                if moved.connected.session != id {
+                    return Err(Stop::failed(format!("not itself at member {}", member + 1)));
+                }
+                if moved.set("/", b"x") == Ok(0) {
+                    break;
+                }
+                if Instant::now() > end {
+                    return Err(Stop::failed(format!("no write at member {}", member + 1)));
+                }
             }
         }
     }
