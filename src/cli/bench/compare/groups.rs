@@ -166,8 +166,9 @@ fn cpu(report: &Report) -> f64 {
 }
 
 fn by_driver(report: &Report) -> f64 {
+    // Below one tick of the system's accounting nothing is known of the driver.
     let driver = report.driver_cpu.as_secs_f64();
-    report.server_cpu.unwrap_or_default().as_secs_f64() / driver.max(1e-9)
+    report.server_cpu.unwrap_or_default().as_secs_f64() / driver.max(0.01)
 }
 
 fn quantile_us(report: &Report, q: f64) -> f64 {
