@@ -149,7 +149,9 @@ fn verdict(
 fn conditions(args: &CompareArgs) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = rustix::system::uname();
-    let kernel = kernel.release().to_string_lossy().into_owned();
+    // "6.18" of "6.18.44-local-build": the rest names a machine.
+    let kernel = kernel.release().to_string_lossy();
+    let kernel = kernel.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
     let mut text = format!(
         "rookeeper {} beside Apache ZooKeeper {} (heap of 1,000 MB); {cores} cores shared by \
          servers and driver, Linux {kernel}; {} repetitions ({} of the large tree), servers in turn, \
