@@ -41,6 +41,9 @@ pub struct Executor<'a> {
     dials: usize,
     names: Names,
     conns: BTreeMap<String, Conn>,
+    /// Every session that was ever given, in order, with its password: also those whose name is
+    /// another's now.
+    sessions: Vec<(i64, Vec<u8>)>,
     newest: i64,
     out: Vec<String>,
 }
@@ -72,6 +75,7 @@ pub fn run_spread(
         dials: 0,
         names,
         conns: BTreeMap::new(),
+        sessions: Vec::new(),
         newest: base,
         out: Vec::new(),
     };
@@ -330,6 +334,9 @@ impl Executor<'_> {
                         c.read_only.map_or("none".to_string(), |b| b.to_string()),
                         if c.protocol == 0 { "" } else { " protocol not 0" },
                     ));
+                    if self.sessions.iter().all(|(session, _)| *session != c.session) {
+                        self.sessions.push((c.session, c.passwd.clone()));
+                    }
                     conn.session = c.session;
                     conn.passwd = c.passwd;
                     conn.timeout_ms = timeout;
@@ -612,19 +619,25 @@ impl Executor<'_> {
         Ok(())
     }
 
+    /// Ends every session and removes every node. A session that stayed behind would expire within
+    /// a later program, on one server sooner than on the other, and shift its zxids.
     fn clean(&mut self) -> Result<(), Stop> {
         let address = self.server.address();
         for conn in self.conns.values_mut() {
-            if conn.ended || conn.session == 0 {
-                continue;
-            }
             if let Some(client) = conn.client.take() {
                 client.shut_down();
             }
-            let s = Session::open_as(address, conn.timeout_ms, 0, conn.session, &conn.passwd)?;
+        }
+        for (session, passwd) in &self.sessions {
+            let mut s = Session::open_as(address, 10_000, 0, *session, passwd)?;
+            // Refused: it has ended already.
             if s.connected.session != 0 {
-                s.close();
+                s.call(-11, &[])?;
             }
+        }
+        let left = self.server.four("dump")?;
+        if left.lines().any(|l| l.trim_start().starts_with("0x")) {
+            return Err(Stop::failed(format!("sessions outlive their program:\n{left}")));
         }
         let mut helper = Session::open(address, 10000)?;
         helper.become_super()?;

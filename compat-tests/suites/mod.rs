@@ -32,8 +32,9 @@ pub fn add(suite: &mut Suite) {
         kazoo(&["kazoo.tests.test_connection", "-k", "TestReadOnlyMode"], "kazoo-read-only")
     });
     suite.add("suites", "kazoo-one-server", Level::Full, || {
-        // What needs a second server is left out.
-        let what = "not SASL and not TestReadOnlyMode and not TestReconfig";
+        // What needs a second server is left out; `test_update_host_list` stops the first of three.
+        let what = "not SASL and not TestReadOnlyMode and not TestReconfig \
+                    and not test_update_host_list";
         kazoo(&["kazoo.tests", "-k", what], "kazoo-one-server")
     });
     suite.add("suites", "go-zookeeper", Level::Ci, go);
