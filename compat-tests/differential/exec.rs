@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::limits;
 use super::render::{self, Names};
 use super::script::{self, Op, Shape, Token};
 use super::words;
@@ -649,7 +650,7 @@ impl Executor<'_> {
                 let parent = if path == "/" { "" } else { &path };
                 paths.push(format!("{parent}/{child}"));
             }
-            if !kept.contains(&path.as_str()) {
+            if !kept.contains(&path.as_str()) && !limits::holds(&path) {
                 doomed.push(path);
             }
         }

@@ -1,8 +1,9 @@
 //! Programs from a seed.
 //!
 //! What Apache itself leaves open is left out: an operation pipelined behind a setACL of the same
-//! node (its check may see the old list or the new), the place of an auth reply among pipelined
-//! ones, opcodes that servers use among themselves.
+//! node (its check may see the old list or the new), a sequential create pipelined behind one that
+//! runs over (it goes on from a number that is forgotten a moment later), the place of an auth reply
+//! among pipelined ones, opcodes that servers use among themselves.
 
 /// A small generator of numbers (splitmix64); the same seed gives the same program for ever.
 pub struct Rng(u64);
@@ -43,6 +44,8 @@ const NODES: &[&str] = &[
     "/a", "/b", "/a/x", "/a/y", "/a/x/1", "/a/x/2", "/b/x", "/ab", "/a/q", "/b/q", "/c", "/c/d",
     "/c/d/e", "/c/d/e/f",
 ];
+const LIMITS: &[&str] =
+    &["/limit/v", "/limit/a", "/limit/c", "/limit/d", "/limit/m", "/limit/n", "/limit/w"];
 const SEQUENCES: &[&str] = &["/a/q/n-", "/b/q/n-", "/a/", "/a/x/s", "/"];
 const ODD: &[&str] = &[
     "\"\"",
@@ -105,9 +108,10 @@ const WORDS: &[&str] = &[
 ];
 const IDENTITIES: &[&str] = &["bob:pw", "ann:pw", "bob:other", "super:test", "odd", "a:b:c"];
 
-/// One program of about `length` operations.
-pub fn program(seed: u64, length: usize) -> Vec<String> {
-    let mut g = Generator { rng: Rng::new(seed), out: Vec::new(), restarts: 0 };
+/// One program of about `length` operations. With `limits` it may ask for the nodes of `limits.rs`.
+pub fn program(seed: u64, length: usize, limits: bool) -> Vec<String> {
+    let limits = limits && seed.is_multiple_of(4);
+    let mut g = Generator { rng: Rng::new(seed), out: Vec::new(), restarts: 0, limits };
     g.out.push("connect a".to_string());
     g.out.push("connect b ro=none".to_string());
     if g.rng.one_in(3) {
@@ -138,6 +142,7 @@ struct Generator {
     rng: Rng,
     out: Vec<String>,
     restarts: usize,
+    limits: bool,
 }
 
 impl Generator {
@@ -291,7 +296,8 @@ impl Generator {
         let mut added = 0;
         while added < count {
             let op = self.operation();
-            if op.starts_with("setACL") {
+            let runs_over = op.contains("/limit/") && op.contains("create");
+            if op.starts_with("setACL") || runs_over {
                 continue;
             }
             self.out.push(format!("{name} {op}"));
@@ -377,7 +383,37 @@ impl Generator {
         line
     }
 
+    /// About nodes whose versions run over; none of them is deleted or closed.
+    fn limit(&mut self) -> String {
+        let path = self.rng.pick(LIMITS);
+        let (data, watch) = (self.data(), self.watch());
+        let version = match self.rng.below(6) {
+            0 => self.rng.pick(&["2147483647", "-2147483648", "2147483646", "-2", "-3"]),
+            _ => "-1",
+        };
+        match self.rng.below(16) {
+            0..=3 => format!("setData {path} {data} {version}"),
+            4 | 5 => format!("setACL {path} open {version}"),
+            6 | 7 => format!("create2 {path}/n- {data} open {}", self.rng.pick(&["2", "3"])),
+            8 => format!("create2 {path}/x {data} open 0"),
+            9 => format!("delete {path}/x -1"),
+            10 => format!("delete {path} {version}").replace(" -1", " 7"),
+            11 => format!("getChildren2 {path} {watch}"),
+            12 => format!("getData {path} {watch}"),
+            13 => format!("getACL {path}"),
+            14 => format!(
+                "multi [ setData {path} {data} -1 ; check {path} {version} ; setData {path} ~ -1 ]"
+            ),
+            _ => format!(
+                "multi [ create {path}/m- ~ open 2 ; create2 {path}/m- ~ open 2 ; delete {path}/x -1 ]"
+            ),
+        }
+    }
+
     fn operation(&mut self) -> String {
+        if self.limits && self.rng.one_in(4) {
+            return self.limit();
+        }
         let path = self.path();
         match self.rng.below(100) {
             0..=19 => self.create(false),

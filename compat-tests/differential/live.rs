@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::exec::{self, Transcript};
 use super::script::Program;
-use super::{generate, minimise, replay};
+use super::{generate, limits, minimise, replay};
 use crate::harness::ports::TempDir;
 use crate::harness::runner::{Outcome, Stop, Suite};
 use crate::harness::server::{Kind, Server};
@@ -53,6 +53,7 @@ impl Pair {
         let dirs = [TempDir::new("left"), TempDir::new("right")];
         let mut servers = [0, 1].map(|i| Server::new(kinds[i].clone(), dirs[i].path()));
         for server in &mut servers {
+            limits::write(&server.data_dir())?;
             server.start()?;
         }
         Ok(Pair { _dirs: dirs, servers })
@@ -86,7 +87,7 @@ pub fn compare(left: Kind, right: Kind, seed: u64, operations: usize, keep: bool
             pair = Pair::start(&kinds)?;
         }
         let seed = seed.wrapping_mul(1_000_003).wrapping_add(i as u64);
-        let steps = generate::program(seed, LENGTH);
+        let steps = generate::program(seed, LENGTH, true);
         let difference = match pair.run(&steps) {
             Ok([want, got]) => replay::first_difference(&steps, &want, &got, |_| false),
             Err(Stop::Failed(text)) => Some(text),
@@ -142,7 +143,7 @@ fn explain(seed: u64, steps: &[String], kinds: &[Kind; 2], text: &str, keep: boo
     let (text, recorded) = differs(&best).unwrap_or(first);
     let mut place = String::new();
     if keep {
-        let mut program = Program { steps: best.clone(), ..Program::default() };
+        let mut program = Program { steps: best.clone(), limits: true, ..Program::default() };
         program.comments.push(format!("# Found by the generator with seed {seed}."));
         program.recorded = recorded;
         program.recorded.resize(best.len(), Vec::new());

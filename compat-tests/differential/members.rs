@@ -104,7 +104,7 @@ fn masked(mut transcript: Transcript) -> Transcript {
 
 /// A generated program without what is about one server: words, restarts, the configuration.
 fn program(seed: u64) -> Option<Vec<String>> {
-    let mut steps = generate::program(seed, LENGTH);
+    let mut steps = generate::program(seed, LENGTH, false);
     if steps.iter().any(|step| step == "restart") {
         return None;
     }

@@ -7,6 +7,7 @@
 pub mod exec;
 pub mod gaps;
 pub mod generate;
+pub mod limits;
 pub mod live;
 pub mod members;
 pub mod minimise;

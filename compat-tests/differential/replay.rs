@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::exec::{self, Transcript};
 use super::gaps::Gaps;
+use super::limits;
 use super::script::Program;
 use crate::harness::apache;
 use crate::harness::ports::TempDir;
@@ -54,6 +55,9 @@ pub fn execute(program: &Program, kind: Kind) -> Result<Transcript, Stop> {
     }
     for (key, value) in &program.properties {
         server = server.property(key, value);
+    }
+    if program.limits {
+        limits::write(&server.data_dir())?;
     }
     server.start()?;
     let transcript = exec::run(&program.steps, &mut server, false).map_err(|e| match e {

@@ -4,6 +4,7 @@
 //! # a comment
 //! @ tickTime=200                     a line of zoo.cfg (first lines of the file only)
 //! @prop zookeeper.x=y                a system property; the server gets a process of its own
+//! @limits                           starts on the tree of `limits.rs`
 //! @fresh                             not for the shared Java process: kill -9 is used
 //! connect a timeout=10000 ro=0       a new session; ro=none omits the trailing byte
 //! open a                             TCP only; then `a frame HEX` or `a bytes HEX`
@@ -493,6 +494,8 @@ pub struct Program {
     pub properties: Vec<(String, String)>,
     /// `@fresh`.
     pub fresh: bool,
+    /// `@limits`.
+    pub limits: bool,
     /// The steps.
     pub steps: Vec<String>,
     /// Recorded answers, one list per step.
@@ -518,6 +521,8 @@ impl Program {
                 program.properties.extend(split_pair(pair));
             } else if line == "@fresh" {
                 program.fresh = true;
+            } else if line == "@limits" {
+                program.limits = true;
             } else if let Some(pair) = line.strip_prefix("@ ") {
                 program.config.extend(split_pair(pair));
             } else if !line.trim().is_empty() {
@@ -543,6 +548,9 @@ impl Program {
         }
         if self.fresh {
             out.push_str("@fresh\n");
+        }
+        if self.limits {
+            out.push_str("@limits\n");
         }
         out.push('\n');
         for (step, answers) in self.steps.iter().zip(&self.recorded) {

@@ -1,9 +1,11 @@
 //! A child process with its log in a file; killed when the value is dropped.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// One started program.
@@ -77,7 +79,23 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+        let mut kept = ENDED.lock().unwrap_or_else(|e| e.into_inner());
+        if kept.len() == LOGS_MAX {
+            kept.pop_front();
+        }
+        kept.push_back(self.log_tail());
     }
+}
+
+/// How many logs are kept for a case that fails.
+const LOGS_MAX: usize = 8;
+static ENDED: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// The ends of the logs of the programs that ended last, since this was asked before: their files
+/// are gone when a case's failure is told.
+pub fn take_logs() -> Vec<String> {
+    let mut kept = ENDED.lock().unwrap_or_else(|e| e.into_inner());
+    std::mem::take(&mut *kept).into()
 }
 
 /// Sends a signal to a process of ours.

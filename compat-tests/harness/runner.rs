@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
+use super::process;
 use super::tools::{self, Level};
 
 /// Why a case did not pass.
@@ -144,6 +145,7 @@ impl Suite {
                 continue;
             }
             let begun = Instant::now();
+            process::take_logs();
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(case.body))
                 .unwrap_or_else(|p| Err(Stop::failed(panic_text(&*p))));
             let took = begun.elapsed().as_secs_f64();
@@ -157,7 +159,16 @@ impl Suite {
             };
             if state == "FAILED" {
                 println!("test {full} ... FAILED ({took:.1} s)");
-                failures.push((full, remark.clone()));
+                let mut text = remark.clone();
+                for log in process::take_logs() {
+                    // Many cases show the logs that matter themselves.
+                    let last = log.lines().last().unwrap_or_default();
+                    if log.lines().count() > 1 && !text.contains(last) {
+                        text.push('\n');
+                        text.push_str(&log);
+                    }
+                }
+                failures.push((full, text));
             } else {
                 let shown = if remark.is_empty() { String::new() } else { format!(": {remark}") };
                 println!("test {full} ... {state} ({took:.1} s){shown}");
@@ -168,7 +179,7 @@ impl Suite {
             println!("\nfailures:\n");
             for (name, text) in &failures {
                 println!("---- {name} ----\n{text}");
-                println!("repeat just this: cargo test --test compat -- --exact '{name}'\n");
+                println!("repeat just this: {}\n", repeat(name, level));
             }
         }
         print_groups(&lines);
@@ -184,6 +195,17 @@ impl Suite {
         let ok = failures.is_empty();
         (lines, ok)
     }
+}
+
+/// The command that runs one case as it ran now.
+fn repeat(name: &str, level: Level) -> String {
+    let mut command = format!("ROOKEEPER_COMPAT={} ", format!("{level:?}").to_lowercase());
+    for key in ["ROOKEEPER_SEED", "ROOKEEPER_OPERATIONS", "ROOKEEPER_COMPAT_SUBJECT"] {
+        if let Ok(value) = std::env::var(key) {
+            command.push_str(&format!("{key}={value} "));
+        }
+    }
+    format!("{command}cargo test --test compat -- --exact '{name}'")
 }
 
 fn print_groups(lines: &[Line]) {
