@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::clients;
 use crate::differential::gaps::Gaps;
 use crate::differential::replay;
 use crate::harness::apache;
@@ -142,7 +143,14 @@ fn document(all: &Results, gaps: &Gaps) -> String {
                 out.push_str("\n| case | result | last run | |\n|---|---|---|---|\n");
                 for ((_, name), (state, date, remark)) in cases {
                     let result = if state == "ok" { "passes" } else { "**fails**" };
-                    let remark = if *group == "clients-of-three" { "" } else { remark };
+                    // The scenarios' names are in the table before.
+                    let remark = match *group {
+                        "clients-of-three" => {
+                            let scenarios = remark.split(':').next().unwrap_or_default();
+                            format!("{}, {scenarios}", clients::programs::release(name))
+                        }
+                        _ => remark.clone(),
+                    };
                     out.push_str(&format!("| {name} | {result} | {date} | {remark} |\n"));
                 }
             }
@@ -192,7 +200,11 @@ fn scenarios(out: &mut String, cases: &[(&(String, String), &(String, String, St
         }
         out.push('\n');
     }
-    out.push_str("| last run |");
+    out.push_str("| release |");
+    for ((_, name), _) in cases {
+        out.push_str(&format!(" {} |", clients::programs::release(name)));
+    }
+    out.push_str("\n| last run |");
     for (_, (_, date, _)) in cases {
         out.push_str(&format!(" {date} |"));
     }

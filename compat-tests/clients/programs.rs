@@ -40,6 +40,27 @@ const CURATOR: &str = "5.9.0";
 pub const KAZOO: &str = "2.11.0";
 /// The Go module's release.
 pub const GO: &str = "v1.0.4";
+/// The npm package's release.
+const NODE: &str = "1.1.3";
+
+/// Which release of its library a program uses; nothing when that is not known here.
+pub fn release(program: &str) -> String {
+    let manifest = || std::fs::read_to_string(source("rust/Cargo.toml")).unwrap_or_default();
+    let pinned = |name: &str| {
+        let text = manifest();
+        let line = text.lines().find(|l| l.starts_with(name)).unwrap_or_default().to_string();
+        let (_, rest) = line.split_once("\"=").unwrap_or_default();
+        rest.split('"').next().unwrap_or_default().to_string()
+    };
+    match program {
+        "c" => tools::output("dpkg-query", &["-W", "-f", "${Version}", "libzookeeper-mt2"])
+            .unwrap_or_default(),
+        "node-zookeeper-client" => NODE.to_string(),
+        "rust-zookeeper-client" => pinned("zookeeper-client"),
+        "rust-tokio-zookeeper" => pinned("tokio-zookeeper"),
+        other => other.rsplit_once('-').map(|(_, v)| v.to_string()).unwrap_or_default(),
+    }
+}
 
 fn source(name: &str) -> PathBuf {
     tools::root().join("compat-tests/clients").join(name)
@@ -68,7 +89,7 @@ pub fn all() -> Vec<Program> {
     all.push(program("rust-zookeeper-client".to_string(), Level::Ci, 16, |_| {
         rust("scenarios-zookeeper-client")
     }));
-    all.push(program("rust-tokio-zookeeper".to_string(), Level::Ci, 11, |_| {
+    all.push(program("rust-tokio-zookeeper".to_string(), Level::Ci, 12, |_| {
         rust("scenarios-tokio-zookeeper")
     }));
     all
@@ -173,11 +194,11 @@ fn c() -> Result<Command, Stop> {
 fn node() -> Result<Command, Stop> {
     let node = need("node")?;
     let npm = need("npm")?;
-    let dir = cached("node-zookeeper-client-1.1.3", |dir| {
+    let dir = cached(&format!("node-zookeeper-client-{NODE}"), |dir| {
         std::fs::write(dir.join("package.json"), "{\"private\": true}\n")?;
         let mut command = Command::new(&npm);
         command.current_dir(dir).args(["install", "--silent", "--no-audit", "--no-fund"]);
-        command.arg("node-zookeeper-client@1.1.3");
+        command.arg(format!("node-zookeeper-client@{NODE}"));
         process::run(&mut command, &dir.join("npm.log"), Duration::from_secs(300))
             .map(|_| ())
             .map_err(Stop::failed)

@@ -141,8 +141,9 @@ fn junit(text: &str) -> BTreeMap<String, &'static str> {
 /// run of the `whole` suite each gap must have been met.
 fn judge(suite: &str, whole: bool, cases: &BTreeMap<String, &'static str>, log: &str) -> Outcome {
     let count = |state| cases.values().filter(|s| **s == state).count();
+    let release = if suite == "kazoo" { KAZOO } else { GO };
     let summary = format!(
-        "{} passed, {} failed, {} skipped",
+        "{release}: {} passed, {} failed, {} skipped",
         count("passed"),
         count("failed"),
         count("skipped")

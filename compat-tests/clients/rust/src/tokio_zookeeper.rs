@@ -1,6 +1,8 @@
-//! What users do with the crate tokio-zookeeper. It knows one address, so of an ensemble the first.
+//! What users do with the crate tokio-zookeeper. It knows one address, so of an ensemble the first,
+//! and dials once when a connection breaks: a kill falls between two scenarios.
 
 use std::future::Future;
+use std::io::BufRead;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,6 +17,17 @@ async fn connect(address: SocketAddr) -> std::result::Result<ZooKeeper, String> 
     let (zk, mut events) = builder.connect(&address).await.map_err(|e| e.to_string())?;
     tokio::spawn(async move { while events.next().await.is_some() {} });
     Ok(zk)
+}
+
+/// The same, as long as nobody listens.
+async fn connect_soon(address: SocketAddr) -> std::result::Result<ZooKeeper, String> {
+    for _ in 0..100 {
+        if let Ok(zk) = connect(address).await {
+            return Ok(zk);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    connect(address).await
 }
 
 fn check(holds: bool, what: &str) -> Result {
@@ -220,6 +233,22 @@ async fn acl(zk: ZooKeeper, _: SocketAddr, root: String) -> Result {
     check(list == Acl::read_unsafe(), "read only")
 }
 
+async fn restart() -> Result {
+    println!("@restart");
+    let answer = || std::io::stdin().lock().read_line(&mut String::new());
+    tokio::task::spawn_blocking(answer).await.map_err(text)?.map_err(text)?;
+    Ok(())
+}
+
+/// What was written before the kill is there, and new sessions write.
+async fn after_the_kill(zk: ZooKeeper, _: SocketAddr, root: String) -> Result {
+    let kept = zk.get_children("/acl").await.map_err(text)?.ok_or("gone")?;
+    check(kept == ["p"], "what was written before")?;
+    let path = format!("{root}/e");
+    let mode = CreateMode::Ephemeral;
+    check(make(&zk, &path, b"1", mode).await? == path, "written after")
+}
+
 async fn run<F: Future<Output = Result>>(
     name: &str,
     address: SocketAddr,
@@ -227,7 +256,7 @@ async fn run<F: Future<Output = Result>>(
 ) -> bool {
     let root = format!("/{name}");
     let outcome = async {
-        let zk = connect(address).await?;
+        let zk = connect_soon(address).await?;
         make(&zk, &root, b"", CreateMode::Persistent).await?;
         tokio::time::timeout(Duration::from_secs(60), scenario(zk, address, root.clone()))
             .await
@@ -252,9 +281,13 @@ async fn main() {
     run("queue", address, queue).await;
     run("lock", address, lock).await;
     run("election", address, election).await;
+    run("acl", address, acl).await;
+    if let Err(e) = restart().await {
+        println!("FAILED restart: {e}");
+    }
+    run("after_the_kill", address, after_the_kill).await;
     run("barrier", address, barrier).await;
     run("registry", address, registry).await;
     run("large", address, large).await;
     run("multi", address, multi).await;
-    run("acl", address, acl).await;
 }
