@@ -292,6 +292,24 @@ fn multi_results() {
 }
 
 #[test]
+fn damaged_results_of_multis() {
+    let all = crate::testing::recorded::recorded("client");
+    let replies = all.iter().filter(|m| !m.forth && matches!(m.opcode, Some(14 | 22)));
+    let mut read = 0;
+    for body in replies.map(|m| &m.bytes[20..]).filter(|body| !body.is_empty()) {
+        let results = |bytes: &[u8]| {
+            multi::read_results(&mut Reader::new(Bytes::copy_from_slice(bytes))).is_ok()
+        };
+        assert!(results(body));
+        read += 1;
+        crate::testing::recorded::every_damage(body, &mut |bytes, _| {
+            results(bytes);
+        });
+    }
+    assert!(read > 10, "{read}");
+}
+
+#[test]
 fn prepared_requests_have_slots() {
     let body = ReadRequest { path: Some("/n0000".into()), watch: false };
     let request = pipe::Prepared::new(OpCode::GET_DATA, &body);

@@ -273,3 +273,6 @@ impl Read<'_> {
         if found { Ok(Code::OK) } else { Err(Code::NO_WATCHER) }
     }
 }
+
+#[cfg(test)]
+mod tests;

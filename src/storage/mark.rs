@@ -85,7 +85,8 @@ impl BatchMark {
             end: long(b, 16) as u64,
             last: Zxid(long(b, 24)),
         };
-        (mark.end + BATCH_MARK_ZEROS as u64 == at && mark.begin < mark.end).then_some(mark)
+        let at_its_place = mark.end.checked_add(BATCH_MARK_ZEROS as u64) == Some(at);
+        (at_its_place && mark.begin < mark.end).then_some(mark)
     }
 }
 

@@ -495,7 +495,10 @@ fn damaged_files() {
         let files = [("zoo.cfg".into(), bytes.to_vec()), ("/d/myid".into(), b"1\n".to_vec())];
         let _ = load_file(Path::new("zoo.cfg"), &Overrides::default(), &Map(files.into()));
     };
-    // A file takes milliseconds, so not every byte is changed in every way.
+    crate::testing::recorded::every_damage(b"#c\na\\u0041 : \\\n \\t1\n", &mut |bytes, _| {
+        let _ = crate::config::properties::parse(bytes);
+    });
+    // A whole configuration takes milliseconds, so not every byte is changed in every way.
     for (n, at) in (0..text.len()).step_by(3).enumerate() {
         let mut bytes = text.as_bytes().to_vec();
         bytes[at] = [0, b'\n', 0xff, b'=', b'\\', b';', b'[', b'9'][n % 8];
@@ -505,7 +508,7 @@ fn damaged_files() {
         }
     }
     let dynamic = "server.2=b:1:2:participant;0.0.0.0:5\nserver.10=a:1:2:observer\nversion=5f";
-    crate::testing::recorded::every_damage(dynamic.as_bytes(), &mut |bytes| {
+    crate::testing::recorded::every_damage(dynamic.as_bytes(), &mut |bytes, _| {
         let _ = crate::config::QuorumConfig::parse(&String::from_utf8_lossy(bytes), true);
     });
 }

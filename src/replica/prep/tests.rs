@@ -453,3 +453,28 @@ fn the_counter_of_a_server_alone_rolls_over_into_the_next_epoch() {
     let zxids: Vec<Zxid> = subject.queue.iter().map(|entry| entry.header.zxid).collect();
     assert!(zxids.windows(2).all(|pair| pair[1].follows(pair[0])));
 }
+
+/// What Apache was recorded to get, damaged: what is said to decode does, and nothing else.
+#[test]
+fn damaged_bodies_of_writes() {
+    let mut frames = 0;
+    for message in crate::testing::recorded::recorded("client").iter().filter(|m| m.forth) {
+        let Some(opcode) = message.opcode.map(OpCode) else { continue };
+        let multi = opcode == OpCode::MULTI;
+        let read = |body: &Bytes| match multi {
+            true => multi::read_ops(&mut Reader::new(body.clone())).is_ok(),
+            false => read_op(opcode, body).is_some(),
+        };
+        if !multi && read_op(opcode, &Bytes::from_static(&[0; 64])).is_none() {
+            continue;
+        }
+        frames += 1;
+        crate::testing::recorded::every_damage(&message.bytes[12..], &mut |bytes, _| {
+            let body = Bytes::copy_from_slice(bytes);
+            let (said, is) = (decodes(opcode, bytes), read(&body));
+            // A multi that doesn't decode is answered by a transaction, unless an ACL is null.
+            assert!(said == is || multi, "{opcode:?} {bytes:?}");
+        });
+    }
+    assert!(frames > 50, "{frames}");
+}

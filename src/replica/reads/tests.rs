@@ -1,0 +1,33 @@
+//! Reads as Apache was recorded to get them, damaged: each gets one reply, never a panic.
+
+use super::*;
+use crate::state::Options;
+use crate::testing::recorded::{every_damage, recorded};
+
+#[test]
+fn damaged_bodies_of_reads() {
+    let state = StateMachine::new(Options::default());
+    let auth = Auth::new(crate::auth::Options::default());
+    let ids = [Id::new("ip", "10.0.0.1")];
+    let session = SessionId(1);
+    let asker = Asker { conn: ConnId(1), session, session_over: false, ids: &ids };
+    let mut frames = 0;
+    for message in recorded("client").iter().filter(|m| m.forth) {
+        let Some(opcode) = message.opcode.map(OpCode) else { continue };
+        let whole = &message.bytes[12..];
+        if opcode.class() != Class::Read || whole.is_empty() {
+            continue;
+        }
+        frames += 1;
+        let watches = WatchTable::new();
+        let view = View { state: &state, watches: &watches };
+        let mut out = BytesMut::new();
+        every_damage(whole, &mut |body, _| {
+            out.clear();
+            answer(view, &auth, asker, 7, opcode, body, &mut out, &mut 0);
+            let first = frame::next_frame(&mut out, 1 << 20).expect("a length").expect("a reply");
+            assert!(first.len() >= 16);
+        });
+    }
+    assert!(frames > 50, "{frames}");
+}
