@@ -207,6 +207,16 @@ pub(super) struct Scan {
     mark_last: Option<BatchMark>,
 }
 
+impl Scan {
+    /// The transaction that proves that more than `last` was durable here, in a log that another one
+    /// follows. What stands behind a whole mark at the end never became durable.
+    pub fn lost_after(&self, last: Zxid) -> Option<Zxid> {
+        let marked = self.mark_last.map(|mark| mark.last).filter(|at| *at > last);
+        let found = marked.or(self.valid.map(|(_, zxid)| zxid));
+        found.filter(|_| self.mark_here.is_none())
+    }
+}
+
 /// Judges the end of a log that no readable log follows. `last` is the last zxid read; `durable`
 /// the durable mark if it names this log.
 ///

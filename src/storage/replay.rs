@@ -3,7 +3,9 @@
 //! Apache goes on with the next file wherever one ends and only logs what it skips
 //! (`FileTxnLog.FileTxnIterator`); here the next record must follow the last one
 //! ([`Zxid::follows`]), in the file and across files. A torn tail in the middle file is legal: it's
-//! what a crash and a restart leave, and the next file goes on exactly there.
+//! what a crash and a restart leave, and the next file goes on exactly there. Where the next file
+//! begins a new epoch its zxid doesn't tell whether anything is missing, and what stands behind the
+//! last readable record must.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -184,7 +186,11 @@ impl Replay {
     /// Whether `record` follows; `seen` is the record before it in its file.
     fn check(&self, record: &Record, path: &Arc<PathBuf>, seen: Zxid) -> Result<()> {
         if record.zxid.follows(self.last) {
-            return Ok(());
+            return if record.zxid.epoch() == self.last.epoch() {
+                Ok(())
+            } else {
+                self.check_end_of_epoch(path)
+            };
         }
         let offset = record.offset;
         if record.zxid <= self.last {
@@ -203,6 +209,24 @@ impl Replay {
         }
         let (after, found) = (self.last, record.zxid);
         Err(Error::Gap { path: (**path).clone(), offset, after, found })
+    }
+
+    /// Whether the file before `path` ends where its epoch did. The first transaction of an epoch
+    /// follows any of an earlier one, so a hole can't be seen from its zxid; but a file that isn't
+    /// the newest was whole when the next one was begun (a start cuts torn tails), so a later record
+    /// or batch mark behind its end is proof of damage.
+    fn check_end_of_epoch(&self, path: &Arc<PathBuf>) -> Result<()> {
+        let Some((reader, end, _)) = &self.before else { return Ok(()) };
+        let scan = scan(reader, end.offset, self.last)?;
+        match scan.lost_after(self.last) {
+            None => Ok(()),
+            Some(zxid) => {
+                let next = path.file_name().unwrap_or_default().to_string_lossy();
+                let why = format!("but {zxid} was there before {next} began");
+                let (path, offset) = (reader.path().to_owned(), end.offset);
+                Err(Error::Corrupt { path, offset, what: describe(*end, &why) })
+            }
+        }
     }
 
     /// Judges the end of the newest file with records.

@@ -150,6 +150,51 @@ fn p8_missing_middle_log_is_a_gap() {
     }
 }
 
+/// The first transaction of an epoch follows any of an earlier one, so its zxid doesn't show that
+/// something is missing before it (found by the simulator of whole ensembles, seed 132).
+#[test]
+fn damage_at_the_end_of_an_epoch_is_no_torn_tail() {
+    let first = 1 << 32 | 1;
+    let whole = SimDisk::new(1);
+    whole.create_dir_all(&dirs().logs).unwrap();
+    snapshot_of(&whole, 0, &[]);
+    let mut log = new_log(&whole, 0);
+    for zxid in (1..=10).chain(first..=first + 2) {
+        if zxid == first {
+            log.roll().unwrap();
+        }
+        append(&mut log, zxid..=zxid);
+        commit(&mut log);
+    }
+    whole.settle();
+    let records = positions(&whole, "log.1");
+    for marks in [true, false] {
+        let whole = whole.fork(1);
+        if !marks {
+            whole.remove(&file(mark::DURABLE_NAME)).unwrap();
+            poke(&whole, "log.1", records[9].1, &[0; 48]);
+        }
+        for (i, (at, end)) in records.iter().enumerate() {
+            for (offset, mask) in (*at..*end).flat_map(|o| (0..8).map(move |b| (o, 1 << b))) {
+                let disk = whole.fork(offset);
+                disk.flip(&file("log.1"), offset, mask).unwrap();
+                disk.settle();
+                if marks || i < 9 {
+                    assert_corrupt(&disk, "log.1", *at);
+                } else {
+                    // Apache's last record: nothing behind it says that it was once whole.
+                    assert_eq!(load(&disk).unwrap().1.last, Zxid(first + 2));
+                }
+            }
+        }
+    }
+    // Not needed behind a snapshot, as far as anybody can tell.
+    snapshot_of(&whole, 10, &history(1..=10));
+    whole.flip(&file("log.1"), records[9].0 + 8, 0x40).unwrap();
+    whole.settle();
+    assert_eq!(load(&whole).unwrap().1.last, Zxid(first + 2));
+}
+
 #[test]
 fn p9_empty_newest_log() {
     let disk = probe_disk(false);
