@@ -21,7 +21,7 @@ pub struct ServerArgs {
     /// A line of zoo.cfg, such as tickTime=500; wins over the file
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Written once the server serves: a JSON object with pid and bound ports
+    /// Written once the server serves, and removed before: a JSON object with pid and client port
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 }
@@ -56,6 +56,10 @@ pub fn load(source: &ServerConfig, overrides: &Overrides) -> Result<Loaded, Conf
 }
 
 fn serve(source: &ServerConfig, overrides: &Overrides, ready_file: Option<PathBuf>) -> u8 {
+    if let Some(path) = &ready_file {
+        // One of an earlier run would be taken for this one's.
+        let _ = std::fs::remove_file(path);
+    }
     let loaded = match load(source, overrides) {
         Ok(loaded) => loaded,
         Err(errors) => {

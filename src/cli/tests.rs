@@ -41,3 +41,17 @@ fn a_command_line_is_understood() {
     let Some(Command::Zkcli(args)) = cli.expect("parses").command else { panic!("zkcli") };
     assert_eq!(args.arguments, ["-server", "h", "ls", "-R", "/"]);
 }
+
+/// Whoever waits for the file must not take that of an earlier run.
+#[test]
+fn a_ready_file_of_an_earlier_run_is_removed() {
+    let dir = std::env::temp_dir().join(format!("rookeeper-ready-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let ready = dir.join("ready.json");
+    std::fs::write(&ready, "{\"pid\": 1, \"client\": 2181}\n").unwrap();
+    let config = vec![dir.join("there is none").display().to_string()];
+    let args = server::ServerArgs { config, ready_file: Some(ready.clone()), ..Default::default() };
+    assert_eq!(server::run(args, &[], None), exit::INVALID_INVOCATION);
+    assert!(!ready.exists());
+    std::fs::remove_dir_all(dir).unwrap();
+}
