@@ -33,6 +33,12 @@ pub type OpCodeField = i32;
 impl TxnHeader {
     /// Bytes of an encoded header.
     pub const LEN: usize = 32;
+
+    /// The time in an encoded header, without decoding the rest; None when it isn't whole.
+    pub fn time_of(entry: &[u8]) -> Option<WallTime> {
+        let time = entry.get(20..28)?;
+        Some(WallTime(i64::from_be_bytes(time.try_into().ok()?)))
+    }
 }
 
 impl Jute for TxnHeader {

@@ -37,6 +37,16 @@ pub struct CommitterOptions {
     pub snap_bytes: Option<u64>,
 }
 
+/// Says that a sync took longer than `fsync.warningthresholdms`.
+pub fn warn_of_slow_sync(took: Duration, limit: Duration) {
+    tracing::warn!(
+        "a sync of the transaction log took {} ms (fsync.warningthresholdms is {}): the disk under \
+         dataLogDir is slow or shared",
+        took.as_millis(),
+        limit.as_millis()
+    );
+}
+
 /// What the log thread counts, for `mntr`.
 #[derive(Debug, Default)]
 pub struct LogStats {
@@ -232,12 +242,7 @@ impl Around for Watched<'_> {
         stats.bytes.fetch_add(committed.bytes, Ordering::Relaxed);
         if committed.sync_time > *warn_above {
             stats.slow_syncs.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                "a sync of the transaction log took {} ms (fsync.warningthresholdms is {}): the \
-                 disk under dataLogDir is slow or shared",
-                committed.sync_time.as_millis(),
-                warn_above.as_millis()
-            );
+            warn_of_slow_sync(committed.sync_time, *warn_above);
         }
     }
 

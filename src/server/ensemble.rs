@@ -2,6 +2,7 @@
 //! disk.
 
 pub mod disk;
+pub mod figures;
 pub mod node;
 pub mod server;
 pub mod setup;

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::config::Config;
 use crate::host::snapshot::Walk;
+use crate::ops::metrics::{Basic, Metrics};
 use crate::state::{SnapshotCursor, StateMachine};
 use crate::storage::Error;
 use crate::storage::disk::DiskRef;
@@ -61,6 +62,7 @@ impl Snapshotter {
         disk: DiskRef,
         config: Arc<Config>,
         state: Arc<RwLock<StateMachine>>,
+        metrics: Arc<Metrics>,
         done: impl Fn() + Send + 'static,
     ) -> std::io::Result<Snapshotter> {
         let inbox: Arc<Inbox<Order>> = Arc::new(Inbox::default());
@@ -83,6 +85,8 @@ impl Snapshotter {
                             counted.count.fetch_add(1, Ordering::Relaxed);
                             let ms = start.elapsed().as_millis() as u64;
                             counted.last_ms.store(ms, Ordering::Relaxed);
+                            let taken = i64::try_from(ms).unwrap_or(i64::MAX);
+                            metrics.record(Basic::SnapshotTime, taken);
                             counted.last_zxid.store(zxid.0, Ordering::Relaxed);
                             tracing::info!("wrote snapshot {zxid} in {ms} ms");
                         }

@@ -229,6 +229,7 @@ impl Standalone {
             Arc::clone(&disk),
             Arc::clone(&config),
             Arc::clone(&shared.state),
+            Arc::clone(&shared.metrics),
             move || done.send(Event::SnapshotDone),
         )
         .map_err(StartError::System)?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::RwLockWriteGuard;
 
+use super::figures::Figures;
 use super::shell::{self, Handled, Shell};
 use crate::host::member::{Around, Exit, MemberNode};
 use crate::host::transfer::{self, Cell, StateCell};
@@ -20,6 +21,7 @@ use crate::replica::ensemble::Member;
 use crate::server::inbox::Inbox;
 use crate::server::line::{Line, Outlets};
 use crate::server::node::{Event, Shared, View, count};
+use crate::server::quorum_link;
 use crate::server::snapshotter::Snapshotter;
 use crate::state::StateMachine;
 use crate::state::watch::WatchTable;
@@ -53,6 +55,8 @@ pub struct Node {
     pub config: (Vec<u8>, Zxid),
     /// `leaderServes`.
     pub leader_serves: bool,
+    /// `fsync.warningthresholdms`.
+    pub warn_above: Duration,
     /// Where the links live.
     pub runtime: tokio::runtime::Handle,
 }
@@ -72,6 +76,7 @@ struct Surroundings {
     snapshotter: Snapshotter,
     cell: Arc<Cell>,
     wakers: Vec<Waker>,
+    figures: Figures,
     leading_since: Instant,
     /// When it began to look for a leader, while it has none.
     looking_since: Option<Instant>,
@@ -87,6 +92,7 @@ impl Node {
     pub fn start(self) -> std::io::Result<JoinHandle<()>> {
         let mut node = MemberNode::new(self.member, self.config, self.leader_serves);
         node.snapshot_due = self.snapshot_due;
+        let figures = Figures::new(Arc::clone(&self.shared.metrics), self.warn_above);
         let running = Running {
             node,
             around: Surroundings {
@@ -95,6 +101,7 @@ impl Node {
                 snapshotter: self.snapshotter,
                 cell: self.cell,
                 wakers: Vec::new(),
+                figures,
                 leading_since: Instant::default(),
                 looking_since: None,
                 away_since: None,
@@ -152,8 +159,14 @@ impl Running {
     }
 
     fn handle_quorum(&mut self, now: Now, event: shell::Event) {
+        if let shell::Event::Link(quorum_link::Event::Packets { link, packets, .. }) = &event {
+            for packet in packets {
+                self.around.figures.packet(now.wall, *link, packet);
+            }
+        }
         match self.around.shell.handle(now.mono, self.node.member.peer_mut(), event) {
-            Handled::Done | Handled::Synced(_) => {}
+            Handled::Done => {}
+            Handled::Synced(done) => self.around.figures.synced(&done),
             Handled::SnapshotDue => self.node.snapshot_due = true,
             Handled::Loaded(state) => self.node.loaded(now, *state, &mut self.around),
             Handled::CannotListen(reason) => {
@@ -173,6 +186,11 @@ impl Running {
     fn finish_turn(&mut self) {
         self.around.shell.flush();
         self.node.flush(&mut self.around);
+        let wall = self.around.shared.clock.wall();
+        self.around.figures.end_turn(wall, self.node.member.peer().stats().syncs);
+        if let Some(leader) = &mut self.around.shared.view.write().leader {
+            leader.proposal_sizes = self.around.figures.proposal_sizes;
+        }
         let load = &self.around.shared.rules.load;
         load.outstanding.store(self.node.member.outstanding(), Ordering::Relaxed);
         let local = self.node.member.local_sessions().map_or(0, |sessions| sessions.len());
@@ -204,11 +222,14 @@ impl Around for Surroundings {
     ) -> R {
         let mut state = self.shared.state.write();
         let mut out = Outlets::new(&self.shared, &mut self.wakers);
+        let before = state.digest_mismatches();
         let result = f(&mut state, &self.shared.watches, &mut out);
         let told = out.told;
+        let wrong = state.digest_mismatches().saturating_sub(before);
         // Readers that wait get their turn before the next batch.
         RwLockWriteGuard::unlock_fair(state);
         count(&self.shared.metrics, &told);
+        self.shared.metrics.add(Counter::DigestMismatchesCount, wrong);
         result
     }
 
@@ -221,6 +242,7 @@ impl Around for Surroundings {
     }
 
     fn execute(&mut self, action: Action) -> Option<Action> {
+        self.figures.action(&action);
         self.shell.execute(action)
     }
 
@@ -259,6 +281,7 @@ impl Around for Surroundings {
         if matches!(change, RoleChange::Leading { .. }) {
             self.leading_since = now.mono;
         }
+        self.figures.role(now, change);
         self.count_role(now, change);
         self.refresh_view(now, member);
     }
@@ -302,6 +325,7 @@ impl Surroundings {
         let peer = member.peer();
         let quorum = &peer.options().membership.quorum;
         let learners = peer.learners();
+        self.figures.learners(&learners);
         let synced =
             |observer| learners.iter().filter(move |l| l.synced && l.observer == observer).count();
         let leading = member.is_leading();
@@ -328,6 +352,7 @@ impl Surroundings {
             synced_observers: synced(true) as u64,
             pending_syncs: member.pending_syncs() as u64,
             leader_uptime_ms: now.mono.since(self.leading_since).as_millis() as u64,
+            proposal_sizes: self.figures.proposal_sizes,
             ..LeaderStats::default()
         });
         *self.shared.view.write() = View {

@@ -154,6 +154,7 @@ impl EnsembleMember {
             Arc::clone(&disk),
             Arc::clone(&config),
             Arc::clone(&state),
+            Arc::clone(&shared.metrics),
             move || done.send(Event::SnapshotDone),
         )
         .map_err(StartError::System)?;
@@ -176,6 +177,7 @@ impl EnsembleMember {
             snapshot_due: replayed > u64::from(config.storage.snap_count) / 2,
             config: (text, version),
             leader_serves: config.quorum.leader_serves,
+            warn_above: Duration::from_millis(config.storage.fsync_warning_threshold_ms),
             runtime: tokio::runtime::Handle::current(),
         };
         let node = node.start().map_err(StartError::System)?;
