@@ -4,6 +4,7 @@
 //! for each: `ok NAME` or `FAILED NAME: why`. A line `@restart` asks us to kill the server (of an
 //! ensemble: the leader) and start it again; we answer with a line when it serves.
 
+mod cli_mt;
 pub mod programs;
 
 pub use programs::{GO, KAZOO, python};
@@ -30,6 +31,7 @@ pub fn subject() -> Kind {
 
 /// Adds the cases.
 pub fn add(suite: &mut Suite) {
+    suite.add("clients", "cli_mt", Level::Quick, cli_mt::run);
     for program in programs::all() {
         let p = program.clone();
         suite.add("clients", program.name.clone(), program.level, move || {

@@ -55,6 +55,8 @@ pub fn release(program: &str) -> String {
     match program {
         "c" => tools::output("dpkg-query", &["-W", "-f", "${Version}", "libzookeeper-mt2"])
             .unwrap_or_default(),
+        "cli_mt" => tools::output("dpkg-query", &["-W", "-f", "${Version}", "zookeeper-bin"])
+            .unwrap_or_default(),
         "node-zookeeper-client" => NODE.to_string(),
         "rust-zookeeper-client" => pinned("zookeeper-client"),
         "rust-tokio-zookeeper" => pinned("tokio-zookeeper"),
