@@ -30,6 +30,7 @@ use crate::types::{ConnId, Hasher, SessionId, Zxid};
 use super::audit;
 use super::closings::Closings;
 use super::inbox::Inbox;
+use super::lanes::LaneId;
 use super::line::{Line, LineState};
 use super::node::{Event, Shared};
 use super::report::Reporter;
@@ -102,7 +103,7 @@ impl Clients {
                 Ok((stream, remote)) => {
                     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
                     if self.admit(remote.ip()) {
-                        tokio::spawn(serve(Arc::clone(&self), stream, remote));
+                        self.start(stream, remote);
                     } else {
                         self.refuse(&stream, remote);
                     }
@@ -113,6 +114,30 @@ impl Clients {
                 }
             }
         }
+    }
+
+    /// Gives an accepted connection to a lane.
+    fn start(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) {
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!("a connection was lost: {error}");
+                self.dismiss(remote.ip());
+                return;
+            }
+        };
+        let lane = self.shared.lanes.choose();
+        let clients = Arc::clone(self);
+        self.shared.lanes.handle(lane).spawn(async move {
+            // Within the lane, so that its reactor is the one that knows the socket.
+            match TcpStream::from_std(stream) {
+                Ok(stream) => serve(clients, stream, remote, lane).await,
+                Err(error) => {
+                    tracing::warn!("a connection was lost: {error}");
+                    clients.dismiss(remote.ip());
+                }
+            }
+        });
     }
 
     /// Counts a connection in; false when there are too many.
@@ -192,14 +217,14 @@ impl Clients {
 }
 
 /// Serves one connection until it ends.
-async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr) {
+async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr, lane: LaneId) {
     let _ = stream.set_nodelay(true);
     if clients.keep_alive {
         let _ = socket2::SockRef::from(&stream).set_keepalive(true);
     }
     let id = ConnId(clients.next_id.fetch_add(1, Ordering::Relaxed));
     let now = clients.shared.clock.now();
-    let line = Arc::new(Line::new(id, remote, now.wall, now.mono));
+    let line = Arc::new(Line::new(id, remote, lane, now));
     let conn = Conn::new(id, &address_text(remote.ip()));
     line.lock().ids = Arc::clone(conn.ids());
     clients.shared.lines.insert(id, Arc::clone(&line));

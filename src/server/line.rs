@@ -18,9 +18,10 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::proto::opcode::OpCode;
 use crate::replica::{Deliver, reply};
 use crate::state::{Change, EventKind};
-use crate::types::{ConnId, Hasher, Id, Instant, Perms, SessionId, WallTime, Zxid};
+use crate::types::{ConnId, Hasher, Id, Instant, Now, Perms, SessionId, WallTime, Zxid};
 
 use super::audit::{self, Subject};
+use super::lanes::{LaneId, Wakes};
 use super::node::Shared;
 
 /// One connection, seen from outside its task.
@@ -30,6 +31,8 @@ pub struct Line {
     pub id: ConnId,
     /// The other end.
     pub remote: SocketAddr,
+    /// Where its task runs.
+    pub lane: LaneId,
     /// When it was made.
     pub established: WallTime,
     /// The same on the monotonic clock.
@@ -115,13 +118,14 @@ impl LineStats {
 
 impl Line {
     /// A connection that has just been accepted.
-    pub fn new(id: ConnId, remote: SocketAddr, established: WallTime, now: Instant) -> Line {
+    pub fn new(id: ConnId, remote: SocketAddr, lane: LaneId, now: Now) -> Line {
         Line {
             id,
             remote,
-            established,
-            since: now,
-            active_us: AtomicU64::new(now.0),
+            lane,
+            established: now.wall,
+            since: now.mono,
+            active_us: AtomicU64::new(now.mono.0),
             state: Mutex::new(LineState {
                 out: BytesMut::new(),
                 answered: 0,
@@ -186,7 +190,7 @@ pub type Lines = DashMap<ConnId, Arc<Line>, Hasher>;
 /// a turn.
 pub struct Outlets<'a> {
     shared: &'a Shared,
-    wakers: &'a mut Vec<Waker>,
+    wakes: &'a mut Wakes,
     /// What was put into outboxes.
     pub told: Told,
 }
@@ -203,9 +207,9 @@ pub struct Told {
 }
 
 impl<'a> Outlets<'a> {
-    /// For one turn; who is to be woken after it is added to `wakers`.
-    pub fn new(shared: &'a Shared, wakers: &'a mut Vec<Waker>) -> Outlets<'a> {
-        Outlets { shared, wakers, told: Told::default() }
+    /// For one turn; who is to be woken after it is added to `wakes`.
+    pub fn new(shared: &'a Shared, wakes: &'a mut Wakes) -> Outlets<'a> {
+        Outlets { shared, wakes, told: Told::default() }
     }
 
     fn with(&mut self, conn: ConnId, act: impl FnOnce(&Line, &mut LineState)) {
@@ -223,12 +227,12 @@ impl<'a> Outlets<'a> {
         }
         state.dirty = true;
         if let Some(waker) = state.waker.take() {
-            self.wakers.push(waker);
+            self.wakes.push(line.lane, waker);
         }
         drop(state);
-        if self.wakers.len() >= WAKE_AT {
+        if self.wakes.len() >= WAKE_AT {
             // What is in an outbox may be written at once; only reads wait for the state.
-            self.wakers.drain(..).for_each(Waker::wake);
+            self.wakes.wake();
         }
     }
 }

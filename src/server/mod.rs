@@ -2,7 +2,7 @@
 //!
 //! - `node`: the node thread, the only writer of the state; `committer`: the log thread;
 //!   `snapshotter`: the snapshot thread;
-//! - `client`: the client port, a task per connection; `closings`: why connections end; `line`: the outbox that both sides share,
+//! - `client`: the client port, a task per connection; `lanes`: the threads they run on; `closings`: why connections end; `line`: the outbox that both sides share,
 //!   with the ordering rule; `report`: four-letter words; `audit`: the audit log; `scrape`: the Prometheus endpoint;
 //! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
 //! - `load`, `secret`: what is read at the start; `clock`, `inbox`, `net`, `throttle`: small tools.
@@ -15,6 +15,7 @@ pub mod committer;
 pub mod election_link;
 pub mod ensemble;
 pub mod inbox;
+pub mod lanes;
 pub mod line;
 pub mod load;
 pub mod net;
@@ -112,7 +113,12 @@ pub fn run(config: Config, options: RunOptions) -> u8 {
             std::process::exit(1);
         }
     }));
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // Clients have threads of their own. A server alone has nearly nothing else to do: the first
+    // thread accepts; members talk to each other on some more.
+    let mut builder = match config.is_distributed() {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
     builder.enable_all();
     if let Some(threads) = config.listen.worker_threads.filter(|n| *n > 0) {
         builder.worker_threads(threads);

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::types::{ConnId, Instant, SessionId, Zxid};
 use super::clock::Clock;
 use super::committer::{Committer, LogDone, LogRequest};
 use super::inbox::Inbox;
+use super::lanes::{Entries, Wakes};
 use super::line::{Line, Lines, Outlets, Told};
 use super::snapshotter::Snapshotter;
 
@@ -100,6 +100,8 @@ pub struct Shared {
     pub watches: WatchTable,
     /// All connections.
     pub lines: Lines,
+    /// The threads that their tasks run on.
+    pub lanes: Arc<Entries>,
     /// Bounds and schemes, and what is in process.
     pub rules: Rules,
     /// Counters under Apache's names.
@@ -137,7 +139,7 @@ impl Node {
         let mut events = Vec::new();
         let mut requests = Vec::new();
         let mut logged = Vec::new();
-        let mut wakers = Vec::new();
+        let mut wakes = Wakes::new(&self.shared.lanes);
         let shared = &*Arc::clone(&self.shared);
         let mut synced = (0, 0);
         loop {
@@ -149,7 +151,7 @@ impl Node {
             let mut stop = false;
             {
                 let state = shared.state.read();
-                let mut out = Outlets::new(shared, &mut wakers);
+                let mut out = Outlets::new(shared, &mut wakes);
                 let now = shared.clock.now();
                 for event in events.drain(..) {
                     match event {
@@ -195,10 +197,10 @@ impl Node {
             for done in logged.drain(..) {
                 self.logged(done, &mut synced);
             }
-            self.apply(shared, &mut wakers);
+            self.apply(shared, &mut wakes);
             let load = &shared.rules.load;
             load.outstanding.store(self.replica.outstanding(), Ordering::Relaxed);
-            wakers.drain(..).for_each(Waker::wake);
+            wakes.wake();
             if stop {
                 self.committer.stop();
                 self.snapshotter.stop();
@@ -233,12 +235,12 @@ impl Node {
         metrics.record(Basic::SyncProcessorBatchSize, i64::try_from(txns).unwrap_or(i64::MAX));
     }
 
-    fn apply(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
+    fn apply(&mut self, shared: &Shared, wakes: &mut Wakes) {
         while self.replica.has_committed() {
             let mut state = shared.state.write();
             let before = state.digest_mismatches();
             let (waiting, oldest) = (self.replica.outstanding(), self.replica.oldest());
-            let mut out = Outlets::new(shared, wakers);
+            let mut out = Outlets::new(shared, wakes);
             self.replica.apply(&mut state, &shared.watches, &mut out, APPLY_MAX);
             let told = out.told;
             let wrong = state.digest_mismatches() - before;
@@ -252,7 +254,7 @@ impl Node {
             shared.metrics.record_advanced_many(Advanced::PropagationLatency, latency, applied);
             if self.replica.has_committed() {
                 // A long way to go: nobody waits for the end of it.
-                wakers.drain(..).for_each(Waker::wake);
+                wakes.wake();
             }
         }
         if self.snapshot_due {

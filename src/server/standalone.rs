@@ -29,6 +29,7 @@ use super::client::Clients;
 use super::clock::Clock;
 use super::committer::{Committer, CommitterOptions};
 use super::inbox::Inbox;
+use super::lanes::Lanes;
 use super::node::{Event, Node, Shared, View};
 use super::report::Reporter;
 use super::snapshotter::Snapshotter;
@@ -44,6 +45,7 @@ pub struct Standalone {
     pub client: SocketAddr,
     inbox: Arc<Inbox<Event>>,
     node: Option<JoinHandle<()>>,
+    lanes: Lanes,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -213,11 +215,13 @@ impl Standalone {
         let first_id = Sessions::first_id(STANDALONE_ID, clock.wall().0);
         let options = replica_options(&config, passwords, first_id);
         let replica = Replica::standalone(options, &state, clock.now());
+        let lanes = Lanes::start(config.listen.worker_threads).map_err(StartError::System)?;
         let shared = Arc::new(Shared {
             view: RwLock::new(View::standalone()),
             state: Arc::new(RwLock::new(state)),
             watches: WatchTable::with_limits(watch_limits(&config)),
             lines: DashMap::with_hasher(crate::types::hasher()),
+            lanes: Arc::clone(&lanes.entries),
             rules: rules(&config, true),
             metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
             clock,
@@ -256,7 +260,7 @@ impl Standalone {
         let scrape = super::scrape::start(&config, &clients).await?;
         let accept = tokio::spawn(clients.accept(listener));
         let tasks = [accept, sweep, purge].into_iter().chain(scrape).collect();
-        Ok(Standalone { client, inbox, node: Some(node), tasks })
+        Ok(Standalone { client, inbox, node: Some(node), lanes, tasks })
     }
 
     /// Stops serving; what was acknowledged is durable already.
@@ -268,6 +272,7 @@ impl Standalone {
         {
             tracing::error!("the node thread panicked");
         }
+        self.lanes.stop();
     }
 }
 

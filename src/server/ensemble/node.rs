@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::ops::stats::{LeaderStats, Mode, QuorumStats};
 use crate::replica::Deliver;
 use crate::replica::ensemble::Member;
 use crate::server::inbox::Inbox;
+use crate::server::lanes::Wakes;
 use crate::server::line::{Line, Outlets};
 use crate::server::node::{Event, Shared, View, count};
 use crate::server::quorum_link;
@@ -75,7 +75,7 @@ struct Surroundings {
     shell: Shell,
     snapshotter: Snapshotter,
     cell: Arc<Cell>,
-    wakers: Vec<Waker>,
+    wakes: Wakes,
     figures: Figures,
     leading_since: Instant,
     /// When it began to look for a leader, while it has none.
@@ -93,6 +93,7 @@ impl Node {
         let mut node = MemberNode::new(self.member, self.config, self.leader_serves);
         node.snapshot_due = self.snapshot_due;
         let figures = Figures::new(Arc::clone(&self.shared.metrics), self.warn_above);
+        let wakes = Wakes::new(&self.shared.lanes);
         let running = Running {
             node,
             around: Surroundings {
@@ -100,7 +101,7 @@ impl Node {
                 shell: self.shell,
                 snapshotter: self.snapshotter,
                 cell: self.cell,
-                wakers: Vec::new(),
+                wakes,
                 figures,
                 leading_since: Instant::default(),
                 looking_since: None,
@@ -195,7 +196,7 @@ impl Running {
         load.outstanding.store(self.node.member.outstanding(), Ordering::Relaxed);
         let local = self.node.member.local_sessions().map_or(0, |sessions| sessions.len());
         load.local_sessions.store(local, Ordering::Relaxed);
-        self.around.wakers.drain(..).for_each(Waker::wake);
+        self.around.wakes.wake();
         if let Some(cursor) = self.node.begin_snapshot(&mut self.around) {
             self.around.snapshotter.write(cursor);
         }
@@ -213,7 +214,7 @@ impl Running {
 impl Around for Surroundings {
     fn lend<R>(&mut self, f: impl FnOnce(&StateMachine, &mut dyn Deliver) -> R) -> R {
         let state = self.shared.state.read();
-        f(&state, &mut Outlets::new(&self.shared, &mut self.wakers))
+        f(&state, &mut Outlets::new(&self.shared, &mut self.wakes))
     }
 
     fn lend_alone<R>(
@@ -221,7 +222,7 @@ impl Around for Surroundings {
         f: impl FnOnce(&mut StateMachine, &WatchTable, &mut dyn Deliver) -> R,
     ) -> R {
         let mut state = self.shared.state.write();
-        let mut out = Outlets::new(&self.shared, &mut self.wakers);
+        let mut out = Outlets::new(&self.shared, &mut self.wakes);
         let before = state.digest_mismatches();
         let result = f(&mut state, &self.shared.watches, &mut out);
         let told = out.told;
@@ -238,7 +239,7 @@ impl Around for Surroundings {
     }
 
     fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
+        self.wakes.wake();
     }
 
     fn execute(&mut self, action: Action) -> Option<Action> {
@@ -267,7 +268,7 @@ impl Around for Surroundings {
 
     fn close_all(&mut self, why: &'static str) {
         let all: Vec<ConnId> = self.shared.lines.iter().map(|line| line.id).collect();
-        let mut out = Outlets::new(&self.shared, &mut self.wakers);
+        let mut out = Outlets::new(&self.shared, &mut self.wakes);
         for conn in all {
             out.close(conn, why);
         }

@@ -24,6 +24,7 @@ use crate::replica::session::Sessions;
 use crate::server::client::Clients;
 use crate::server::clock::Clock;
 use crate::server::inbox::Inbox;
+use crate::server::lanes::Lanes;
 use crate::server::node::{Event, Shared, View};
 use crate::server::report::Reporter;
 use crate::server::snapshotter::Snapshotter;
@@ -40,6 +41,7 @@ pub struct EnsembleMember {
     pub client: SocketAddr,
     inbox: Arc<Inbox<Event>>,
     node: Option<JoinHandle<()>>,
+    lanes: Lanes,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -129,6 +131,7 @@ impl EnsembleMember {
             member = member.with_read_only_mode(now);
         }
         let state = Arc::new(RwLock::new(state));
+        let lanes = Lanes::start(config.listen.worker_threads).map_err(StartError::System)?;
         let shared = Arc::new(Shared {
             view: RwLock::new(View {
                 serving: false,
@@ -142,6 +145,7 @@ impl EnsembleMember {
             state: Arc::clone(&state),
             watches: WatchTable::with_limits(watch_limits(&config)),
             lines: DashMap::with_hasher(crate::types::hasher()),
+            lanes: Arc::clone(&lanes.entries),
             rules: rules(&config, false),
             metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
             clock,
@@ -194,7 +198,7 @@ impl EnsembleMember {
         let scrape = crate::server::scrape::start(&config, &clients).await?;
         let accept = tokio::spawn(clients.accept(listener));
         let tasks = [accept, sweep, purge].into_iter().chain(scrape).collect();
-        Ok(EnsembleMember { client, inbox, node: Some(node), tasks })
+        Ok(EnsembleMember { client, inbox, node: Some(node), lanes, tasks })
     }
 
     /// Leaves the ensemble; what was acknowledged is durable already.
@@ -206,5 +210,6 @@ impl EnsembleMember {
         {
             tracing::error!("the node thread panicked");
         }
+        self.lanes.stop();
     }
 }
