@@ -120,6 +120,19 @@ impl Reader {
         Ok(Some(self.bytes.slice(self.at - n..self.at)))
     }
 
+    /// Where a buffer is, for [`Reader::seen`]; null is an empty one. For buffers that are looked at
+    /// together with what follows them.
+    pub fn skip_buffer(&mut self) -> Result<std::ops::Range<usize>, DecodeError> {
+        let n = self.length("buffer")?.unwrap_or(0);
+        self.at += n;
+        Ok(self.at - n..self.at)
+    }
+
+    /// A part of the input, by [`Reader::skip_buffer`] of this reader.
+    pub fn seen(&self, range: std::ops::Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+
     /// A string, borrowed where it is valid UTF-8; malformed parts become U+FFFD, as in Java.
     pub fn str(&mut self) -> Result<Option<Cow<'_, str>>, DecodeError> {
         let Some(n) = self.length("string")? else { return Ok(None) };

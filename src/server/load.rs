@@ -59,8 +59,8 @@ enum Piece {
     Nodes(NodeBatch),
 }
 
-/// A loader on a thread of its own, so that reading, checking, decoding and digesting go on while the
-/// tree is built; says how far it is.
+/// A loader on a thread of its own, so that reading, checking and decoding go on while the tree is
+/// built; says how far it is.
 struct Progress {
     options: Options,
     building: Option<(SyncSender<Piece>, JoinHandle<Result<StateLoader, String>>)>,
@@ -144,7 +144,7 @@ impl ImageSink for Progress {
     }
     fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String> {
         self.nodes += 1;
-        self.batch.push(&self.options, path, &node);
+        self.batch.push(path, &node);
         if self.batch.len() < BATCH_NODES && self.batch.bytes() < BATCH_BYTES {
             return Ok(());
         }

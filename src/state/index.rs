@@ -125,13 +125,6 @@ impl Index {
         }
     }
 
-    /// What stands at the first slot for this hash: of no use but to have it near.
-    #[inline]
-    pub fn touch(&self, hash: u32) -> u64 {
-        let segment = &self.segments[self.segment(hash)];
-        segment.slots[hash as usize & segment.mask()]
-    }
-
     /// Adds an id; the caller knows that it is not there.
     pub fn insert(&mut self, hash: u32, id: u32) {
         let mut at = self.segment(hash);

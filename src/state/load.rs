@@ -6,21 +6,43 @@ use crate::types::{Acl, Map, StatPersisted, Zxid, map};
 
 use super::acl::AclId;
 use super::digest::Digests;
-use super::tree::{Place, ROOT};
+use super::owner::Owners;
+use super::tree::{Place, ROOT, ROOT_HASH, Tree, Unindexed};
 use super::{Options, StateMachine};
 
 /// Receives an image and becomes a state. Tolerant of what Apache's fuzzy snapshots hold: nodes
 /// whose ACL is not listed get [`AclId::MISSING`], ACLs that no node uses are forgotten.
+///
+/// Nodes come depth first, from every ZooKeeper, so that a node's parent is among the ancestors of
+/// the one before: those are remembered, and the index is only needed at the end. It is filled many
+/// nodes at once, in the order of their hashes, because going through all of its memory once is
+/// several times cheaper than jumping into it for each node.
 #[derive(Debug)]
 pub struct StateLoader {
     state: StateMachine,
     /// By number in the image.
     acls: Map<i64, AclId>,
-    /// The node that was the parent last: siblings mostly follow each other.
-    parent: u32,
-    parent_path: String,
-    parent_hash: u64,
+    /// The last node's path, and where in it each of its ancestors ends (itself being the last).
+    path: String,
+    above: Vec<Ancestor>,
+    /// Nodes that the index does not have yet.
+    pending: Vec<Unindexed>,
+    /// Some path was there twice: found when the index is filled.
+    is_twice: bool,
 }
+
+#[derive(Clone, Copy, Debug)]
+struct Ancestor {
+    path_end: usize,
+    id: u32,
+    hash: u64,
+}
+
+/// The root, which is above everything.
+const TOP: Ancestor = Ancestor { path_end: 0, id: ROOT, hash: ROOT_HASH };
+
+/// The index is filled when this many nodes wait for it.
+const PENDING_MAX: usize = 1 << 18;
 
 impl StateLoader {
     /// An empty one.
@@ -28,9 +50,10 @@ impl StateLoader {
         StateLoader {
             state: StateMachine::bare(options),
             acls: map(),
-            parent: ROOT,
-            parent_path: String::new(),
-            parent_hash: 0,
+            path: String::new(),
+            above: vec![TOP],
+            pending: Vec::new(),
+            is_twice: false,
         }
     }
 
@@ -39,9 +62,13 @@ impl StateLoader {
     /// then transactions' digests are not compared; one of an earlier zxid says nothing.
     ///
     /// What every tree has is added where it is missing, quota usage is counted anew.
-    pub fn finish(self, zxid: Zxid, digest: Option<(Zxid, i64)>) -> StateMachine {
-        let StateLoader { mut state, acls, .. } = self;
+    pub fn finish(mut self, zxid: Zxid, digest: Option<(Zxid, i64)>) -> StateMachine {
+        self.fill_index();
+        let StateLoader { mut state, acls, is_twice, .. } = self;
         acls.into_values().for_each(|id| state.acls.release(id));
+        if is_twice {
+            state.join_twins();
+        }
         state.last_zxid = zxid;
         if state.options.digest
             && let Some((at, expected)) = digest
@@ -61,53 +88,79 @@ impl StateLoader {
         state
     }
 
-    fn put(&mut self, place: &Place, path: &str, node: Loaded) {
-        let state = &mut self.state;
-        let acl = match node.acl {
-            OPEN_ACL_INDEX => AclId::OPEN,
-            index => self.acls.get(&index).copied().unwrap_or(AclId::MISSING),
-        };
-        state.acls.add_use(acl);
-        let Loaded { data, stat, digests, .. } = node;
-        let id = match if path.is_empty() { Some(ROOT) } else { state.tree.at(place) } {
-            None => state.tree.insert_digested(place, path, data, acl, stat, digests),
-            Some(id) => {
-                // The root, or a node that is there twice: the last one counts, as in Apache.
-                let old = state.tree.set_acl(id, acl);
-                state.acls.release(old);
-                state.owners.remove(id, state.tree.stat(id).ephemeral_owner);
-                state.tree.set_data(id, path, data, stat);
-                id
-            }
-        };
-        state.owners.add(id, stat.ephemeral_owner);
+    /// Puts the nodes that wait for it into the index.
+    fn fill_index(&mut self) {
+        self.is_twice |= self.state.tree.index_all(&mut self.pending);
     }
 
-    /// Puts a node where its path says; `hash` is the path's, if that is known.
-    fn add(&mut self, path: &str, hash: Option<u64>, node: Loaded) -> Result<(), String> {
-        if path.is_empty() {
-            let place = Place { parent: ROOT, parent_path: "", name: "", hash: 0 };
-            self.put(&place, "", node);
-            return Ok(());
+    /// The parent of `path` and where its name begins; None for the root.
+    fn parent_of(&mut self, path: &str) -> Result<(Ancestor, usize), String> {
+        while let Some(&last) = self.above.last() {
+            let (end, bytes) = (last.path_end, path.as_bytes());
+            if bytes.get(end) == Some(&b'/') && bytes[..end] == self.path.as_bytes()[..end] {
+                let name = &bytes[end + 1..];
+                if name.is_empty() || name.contains(&b'/') {
+                    break;
+                }
+                return Ok((last, end + 1));
+            }
+            self.above.pop();
         }
-        let Some((parent_path, name)) = path.rsplit_once('/') else {
+        // Not depth first, or no tree.
+        let Some((parent, name)) = path.rsplit_once('/') else {
             return Err(format!("path {path:?} without a slash"));
         };
         if name.is_empty() {
             return Err(format!("path {path:?} ends with a slash"));
         }
-        if parent_path != self.parent_path {
-            let Some((id, hash)) = self.state.tree.find_with_hash(parent_path) else {
-                return Err(format!("node {path:?} without its parent"));
-            };
-            (self.parent, self.parent_hash) = (id, hash);
-            parent_path.clone_into(&mut self.parent_path);
-        }
-        let hash = match hash {
-            Some(hash) => hash,
-            None => self.state.tree.child_hash(self.parent_hash, name.as_bytes()),
+        self.fill_index();
+        let Some((id, hash)) = self.state.tree.find_with_hash(parent) else {
+            return Err(format!("node {path:?} without its parent"));
         };
-        self.put(&Place { parent: self.parent, parent_path, name, hash }, path, node);
+        parent.clone_into(&mut self.path);
+        let parent = Ancestor { path_end: parent.len(), id, hash };
+        self.above.clear();
+        self.above.push(parent);
+        Ok((parent, parent.path_end + 1))
+    }
+
+    /// Puts a node where its path says.
+    fn add(&mut self, path: &str, node: Loaded) -> Result<(), String> {
+        let acl = match node.acl {
+            OPEN_ACL_INDEX => AclId::OPEN,
+            index => self.acls.get(&index).copied().unwrap_or(AclId::MISSING),
+        };
+        let Loaded { data, stat, .. } = node;
+        if path.is_empty() {
+            let state = &mut self.state;
+            state.acls.add_use(acl);
+            let old = state.tree.set_acl(ROOT, acl);
+            state.acls.release(old);
+            state.owners.remove(ROOT, state.tree.stat(ROOT).ephemeral_owner);
+            state.tree.set_data(ROOT, path, data, stat);
+            state.owners.add(ROOT, stat.ephemeral_owner);
+            return Ok(());
+        }
+        let (parent, name) = self.parent_of(path)?;
+        let state = &mut self.state;
+        let hash = state.tree.child_hash(parent.hash, &path.as_bytes()[name..]);
+        let place = Place {
+            parent: parent.id,
+            parent_path: &path[..parent.path_end],
+            name: &path[name..],
+            hash,
+        };
+        state.acls.add_use(acl);
+        let digests = Digests::of(state.options.digest, path, data, stat);
+        let (id, unindexed) = state.tree.insert_unindexed(&place, path, data, acl, stat, digests);
+        state.owners.add(id, stat.ephemeral_owner);
+        self.pending.push(unindexed);
+        self.path.truncate(parent.path_end);
+        self.path.push_str(&path[parent.path_end..]);
+        self.above.push(Ancestor { path_end: path.len(), id, hash });
+        if self.pending.len() >= PENDING_MAX {
+            self.fill_index();
+        }
         Ok(())
     }
 
@@ -117,48 +170,25 @@ impl StateLoader {
     /// As [`ImageSink::node`].
     pub fn nodes(&mut self, batch: &NodeBatch) -> Result<(), String> {
         let (mut path_start, mut data_start) = (0, 0);
-        for some in batch.nodes.chunks(AHEAD) {
-            let mut hashes = [0; AHEAD];
-            let (mut start, mut seen) = (path_start, 0);
-            let mut last = ("", 0);
-            for (hash, one) in hashes.iter_mut().zip(some) {
-                let path = &batch.paths[start..one.path_end];
-                start = one.path_end;
-                let Some((parent, name)) = path.rsplit_once('/') else { continue };
-                if parent != last.0 {
-                    last = (parent, self.state.tree.hash_of(parent));
-                }
-                *hash = self.state.tree.child_hash(last.1, name.as_bytes());
-                seen ^= self.state.tree.touch(*hash);
-            }
-            std::hint::black_box(seen);
-            for (hash, one) in hashes.iter().zip(some) {
-                let path = &batch.paths[path_start..one.path_end];
-                let data = &batch.data[data_start..one.data_end];
-                (path_start, data_start) = (one.path_end, one.data_end);
-                let data = (!one.is_null).then_some(data);
-                let Summary { acl, stat, digests, .. } = one;
-                let node = Loaded { data, acl: *acl, stat, digests: *digests };
-                self.add(path, Some(*hash), node)?;
-            }
+        for one in &batch.nodes {
+            let path = &batch.paths[path_start..one.path_end];
+            let data = &batch.data[data_start..one.data_end];
+            (path_start, data_start) = (one.path_end, one.data_end);
+            let data = (!one.is_null).then_some(data);
+            self.add(path, Loaded { data, acl: one.acl, stat: &one.stat })?;
         }
         Ok(())
     }
 }
-
-/// Nodes whose places in the index are fetched together.
-const AHEAD: usize = 16;
 
 /// A node of an image, on its way into the tree.
 struct Loaded<'a> {
     data: Option<&'a [u8]>,
     acl: i64,
     stat: &'a StatPersisted,
-    digests: Digests,
 }
 
-/// Nodes on their way from the thread that reads an image to the one that builds the tree, with
-/// all that can be computed without the tree.
+/// Nodes on their way from the thread that reads an image to the one that builds the tree.
 #[derive(Debug, Default)]
 pub struct NodeBatch {
     /// Path after path.
@@ -176,7 +206,6 @@ struct Summary {
     is_null: bool,
     acl: i64,
     stat: StatPersisted,
-    digests: Digests,
 }
 
 impl NodeBatch {
@@ -190,7 +219,7 @@ impl NodeBatch {
     }
 
     /// Adds a node.
-    pub fn push(&mut self, options: &Options, path: &str, node: &ImageNode) {
+    pub fn push(&mut self, path: &str, node: &ImageNode) {
         let data = node.data.as_deref();
         self.paths.push_str(path);
         self.data.extend_from_slice(data.unwrap_or_default());
@@ -200,7 +229,6 @@ impl NodeBatch {
             is_null: data.is_none(),
             acl: node.acl,
             stat: node.stat,
-            digests: Digests::of(options.digest, path, data, &node.stat),
         });
     }
 
@@ -234,13 +262,40 @@ impl ImageSink for StateLoader {
 
     fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String> {
         let ImageNode { data, acl, stat } = &node;
-        let data = data.as_deref();
-        let digests = Digests::of(self.state.options.digest, path, data, stat);
-        self.add(path, None, Loaded { data, acl: *acl, stat, digests })
+        self.add(path, Loaded { data: data.as_deref(), acl: *acl, stat })
     }
 }
 
 impl StateMachine {
+    /// Builds the tree anew from a loaded one in which some path is there twice, which no
+    /// ZooKeeper writes: the last one counts, as in Apache, and all children are kept.
+    fn join_twins(&mut self) {
+        let old = std::mem::replace(&mut self.tree, Tree::new(self.options.digest));
+        self.owners = Owners::new(self.options.owner_rules);
+        // Nodes are numbered in the order in which they came, so parents come first.
+        for id in 0..old.nodes.bound() {
+            let path = if id == ROOT { String::new() } else { old.path(id) };
+            let (node, stat) = (&old.nodes[id], old.stat(id));
+            let known = self.tree.find(&path);
+            match (known, self.tree.place(&path)) {
+                (None, Some(place)) => {
+                    let id = self.tree.insert(&place, &path, node.data(), node.acl, &stat);
+                    self.owners.add(id, stat.ephemeral_owner);
+                }
+                (None, None) => {}
+                (Some(known), _) => {
+                    let before = self.tree.set_acl(known, node.acl);
+                    if id != ROOT {
+                        self.acls.release(before);
+                    }
+                    self.owners.remove(known, self.tree.stat(known).ephemeral_owner);
+                    self.tree.set_data(known, &path, node.data(), &stat);
+                    self.owners.add(known, stat.ephemeral_owner);
+                }
+            }
+        }
+    }
+
     /// Adds one of the nodes that every tree has, where it is missing.
     pub(super) fn ensure_special(&mut self, path: &str) {
         let Some(place) = self.tree.place(path) else { return };

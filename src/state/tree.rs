@@ -23,7 +23,7 @@ pub(super) const ROOT: u32 = 0;
 const CHUNK_BITS: u32 = 9;
 
 /// The hash of the root; a child's hash follows from its parent's and its name.
-const ROOT_HASH: u64 = 0;
+pub(super) const ROOT_HASH: u64 = 0;
 
 /// See the module.
 #[derive(Debug)]
@@ -59,6 +59,17 @@ pub(super) struct Place<'p> {
     pub name: &'p str,
     /// Of the path.
     pub hash: u64,
+}
+
+/// A node that the index does not have yet: the part of its path's hash that the index looks at,
+/// and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Unindexed(u64);
+
+impl Unindexed {
+    fn key(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 /// The part of a hash that the index looks at.
@@ -240,11 +251,14 @@ impl Tree {
         stat: &StatPersisted,
     ) -> u32 {
         let digests = Digests::of(self.digest_on, path, data, stat);
-        self.insert_digested(place, path, data, acl, stat, digests)
+        let (id, unindexed) = self.insert_unindexed(place, path, data, acl, stat, digests);
+        self.index.insert(unindexed.key(), id);
+        id
     }
 
-    /// The same for a node whose digest somebody has computed.
-    pub fn insert_digested(
+    /// The same for a node whose digest somebody has computed, and which cannot be found until
+    /// [`Tree::index_all`] has got what is returned beside its number.
+    pub fn insert_unindexed(
         &mut self,
         place: &Place,
         path: &str,
@@ -252,7 +266,7 @@ impl Tree {
         acl: AclId,
         stat: &StatPersisted,
         digests: Digests,
-    ) -> u32 {
+    ) -> (u32, Unindexed) {
         self.before_change(place.parent);
         let mut node = Node::new(place.name.as_bytes(), data, acl);
         (node.czxid, node.ctime) = (stat.czxid, stat.ctime);
@@ -268,22 +282,36 @@ impl Tree {
             self.nodes[first].prev = id;
         }
         self.mark(id);
-        self.index.insert(key(place.hash), id);
         self.len += 1;
         self.size += units(path) + data.map_or(0, <[u8]>::len) as u64;
         self.digest = self.digest.wrapping_add(i64::from(digests.node));
-        id
+        (id, Unindexed(u64::from(key(place.hash)) << 32 | u64::from(id)))
     }
 
-    /// Looks at where the index has a path with this hash, so that it is near when it is needed:
-    /// the memory of several nodes is fetched at once.
-    pub fn touch(&self, hash: u64) -> u64 {
-        self.index.touch(key(hash))
+    /// Puts nodes into the index, leaving the vector empty; true when the path of one is there
+    /// already. Sorted first, so that the index is gone through once from front to end.
+    pub fn index_all(&mut self, nodes: &mut Vec<Unindexed>) -> bool {
+        nodes.sort_unstable();
+        let mut is_twice = false;
+        for one in nodes.drain(..) {
+            let (key, id) = (one.key(), one.0 as u32);
+            let twin = self.index.find(key, |other| self.is_same(id, other));
+            is_twice |= twin.is_some();
+            self.index.insert(key, id);
+        }
+        is_twice
     }
 
-    /// The hash of a path, from its names alone.
-    pub fn hash_of(&self, path: &str) -> u64 {
-        self.path_hash(path)
+    /// Whether two nodes have the same path.
+    fn is_same(&self, mut a: u32, mut b: u32) -> bool {
+        while a != b {
+            let (one, other) = (&self.nodes[a], &self.nodes[b]);
+            if a == ROOT || b == ROOT || one.name() != other.name() {
+                return false;
+            }
+            (a, b) = (one.parent, other.parent);
+        }
+        true
     }
 
     /// Replaces a node's stat.

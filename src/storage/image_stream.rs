@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::Adler;
 use crate::proto::image::{END_OF_NODES, ImageHead, ImageNode, ImageSink};
@@ -197,8 +197,8 @@ impl ImageDecoder {
                 self.phase = Phase::Acls(left - 1);
             }
             Phase::Nodes => {
-                let path: Bytes = r.buffer()?.unwrap_or_default();
-                if path == END_OF_NODES.as_bytes() {
+                let path = r.skip_buffer()?;
+                if r.seen(path.clone()) == END_OF_NODES.as_bytes() {
                     sink.end().map_err(ImageError::Refused)?;
                     self.phase = match self.framing {
                         Framing::File => Phase::Done,
@@ -208,9 +208,9 @@ impl ImageDecoder {
                 }
                 let node = ImageNode::read(r)?;
                 // The careful way is several times slower, and never needed for files of ours.
-                let path = match std::str::from_utf8(&path) {
+                let path = match std::str::from_utf8(r.seen(path.clone())) {
                     Ok(path) => Cow::Borrowed(path),
-                    Err(_) => String::from_utf8_lossy(&path),
+                    Err(_) => String::from_utf8_lossy(r.seen(path)),
                 };
                 sink.node(&path, node).map_err(ImageError::Refused)?;
                 self.nodes += 1;

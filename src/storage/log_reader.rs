@@ -282,7 +282,9 @@ pub(super) fn scan(reader: &LogReader, from: u64, last: Zxid) -> Result<Scan> {
         let chunk = &buf[..n];
         let at_end = start + n as u64 >= len;
         let stop = if at_end { n } else { n - overlap };
-        if let Some(i) = chunk.iter().rposition(|b| *b != 0) {
+        if !is_zero(chunk)
+            && let Some(i) = chunk.iter().rposition(|b| *b != 0)
+        {
             found.data_end = found.data_end.max(start + i as u64 + 1);
             let mut p = 0;
             while p < stop {
@@ -314,6 +316,11 @@ pub(super) fn scan(reader: &LogReader, from: u64, last: Zxid) -> Result<Scan> {
         found.mark_here = BatchMark::parse(&mark[BATCH_MARK_ZEROS..], here);
     }
     Ok(found)
+}
+
+/// Whether there are only zeros: most of what is scanned is space that was never written.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(256).all(|some| some.iter().fold(0, |all, b| all | b) == 0)
 }
 
 /// Whether a mark or a record begins at the start of `b`, which is at `offset`.

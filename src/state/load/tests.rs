@@ -38,6 +38,60 @@ fn a_node_that_is_there_twice_counts_as_the_last_says() {
     assert_eq!(state.node("/").expect("root").acl(), acl(1));
 }
 
+#[test]
+fn children_of_a_node_that_is_there_twice_are_all_kept() {
+    let mut loader = StateLoader::new(Options::default());
+    let stat = |czxid| StatPersisted { czxid, ..Default::default() };
+    loader.acl(4, acl(1));
+    loader.acl(9, acl(2));
+    for (path, acl, czxid) in [
+        ("", 9, 0),
+        ("/a", 4, 1),
+        ("/a/one", 4, 2),
+        ("/a/both", 9, 3),
+        ("/a/both/x", 4, 4),
+        ("/b", 4, 5),
+        ("/a", 9, 6),
+        ("/a/both", 4, 7),
+        ("/a/both/y", 9, 8),
+        ("/a/two", -1, 9),
+    ] {
+        loader.node(path, record(acl, stat(czxid))).expect(path);
+    }
+    let state = loader.finish(Zxid(9), None);
+    check(&state);
+    assert_eq!(state.node_count(), 2 + 7 + 3);
+    for (path, czxid) in [
+        ("/a", 6),
+        ("/a/one", 2),
+        ("/a/both", 7),
+        ("/a/both/x", 4),
+        ("/a/both/y", 8),
+        ("/a/two", 9),
+        ("/b", 5),
+    ] {
+        assert_eq!(state.node(path).expect(path).stat().czxid, czxid, "{path}");
+    }
+    assert_eq!(state.node("/a").expect("there").num_children(), 3);
+}
+
+/// No ZooKeeper writes them so, but the format allows any order with parents first.
+#[test]
+fn nodes_may_come_in_any_order_with_parents_first() {
+    let mut loader = StateLoader::new(Options::default());
+    let paths =
+        ["", "/a", "/b", "/a/x", "/b/x", "/a/x/deep", "/b/x/deep", "/a/y", "/c", "/a/x/too"];
+    for path in paths {
+        loader.node(path, record(-1, StatPersisted::default())).expect(path);
+    }
+    assert!(loader.node("/b/y/x", record(-1, StatPersisted::default())).is_err());
+    let state = loader.finish(Zxid(9), None);
+    check(&state);
+    for path in paths {
+        assert!(state.node(path).is_some(), "{path}");
+    }
+}
+
 /// ZOOKEEPER-4846: nobody gets in, not even by the rule that an empty ACL is open, until the log
 /// brings the ACL.
 #[test]
