@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
@@ -19,6 +20,8 @@ use super::load;
 
 /// Nodes per burst: some tens of microseconds under the read lock.
 const BURST_NODES: usize = 256;
+/// The longest pause after a burst.
+const PAUSE_MAX: Duration = Duration::from_micros(500);
 
 /// What the snapshot thread counts.
 #[derive(Debug, Default)]
@@ -37,6 +40,8 @@ struct Work {
     ordered: Mutex<usize>,
     idle: Condvar,
     cancelled: AtomicBool,
+    /// The server stops: no pauses any more.
+    hurry: AtomicBool,
 }
 
 enum Order {
@@ -77,9 +82,9 @@ impl Snapshotter {
                 orders.take(&mut taken, None);
                 for order in taken.drain(..) {
                     let Order::Write(cursor) = order else { return };
-                    let start = std::time::Instant::now();
+                    let start = Instant::now();
                     let zxid = cursor.zxid();
-                    match write(&disk, &config, &state, cursor, &doing.cancelled) {
+                    match write(&disk, &config, &state, cursor, &doing) {
                         Ok(false) => tracing::info!("snapshot {zxid} was given up"),
                         Ok(true) => {
                             counted.count.fetch_add(1, Ordering::Relaxed);
@@ -119,6 +124,7 @@ impl Snapshotter {
 
     /// Ends the thread after the snapshot under way.
     pub fn stop(&mut self) {
+        self.work.hurry.store(true, Ordering::Relaxed);
         self.inbox.send(Order::Stop);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -133,9 +139,9 @@ fn write(
     config: &Config,
     state: &RwLock<StateMachine>,
     cursor: SnapshotCursor,
-    cancelled: &AtomicBool,
+    work: &Work,
 ) -> Result<bool, Error> {
-    let result = walk(disk, config, state, cursor, cancelled);
+    let result = walk(disk, config, state, cursor, work);
     state.write().end_snapshot();
     result
 }
@@ -145,20 +151,26 @@ fn walk(
     config: &Config,
     state: &RwLock<StateMachine>,
     cursor: SnapshotCursor,
-    cancelled: &AtomicBool,
+    work: &Work,
 ) -> Result<bool, Error> {
     let dirs = load::dirs(config);
     let mut walk = Walk::new(Arc::clone(disk), &dirs.snapshots, load::snapshots(config), cursor)?;
     let mut done = false;
     while !done {
-        if cancelled.load(Ordering::Relaxed) {
+        if work.cancelled.load(Ordering::Relaxed) {
             walk.abandon()?;
             return Ok(false);
         }
+        let begin = Instant::now();
         done = walk.encode(&state.read(), BURST_NODES);
         if let Err(error) = walk.write() {
             let _ = walk.abandon();
             return Err(error);
+        }
+        // As long as it has worked: half of a core is left to others, and a thread that sleeps often
+        // is given the core at once when it wakes, rather than being interrupted within the lock.
+        if !work.hurry.load(Ordering::Relaxed) {
+            std::thread::sleep(begin.elapsed().min(PAUSE_MAX));
         }
     }
     walk.finish()?;

@@ -31,7 +31,7 @@ const PLAIN_END: [u8; 5] = [0, 0, 0, 1, b'/'];
 const GZ_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BUFFER: usize = 256 << 10;
 /// A snapshot is synced after so many bytes while it is written.
-const SYNC_EVERY: u64 = 4 << 20;
+const SYNC_EVERY: u64 = 1 << 20;
 /// More than all optional sections can take.
 const SECTIONS_MAX: u64 = 64 << 10;
 
@@ -408,7 +408,6 @@ fn read_image(
 ) -> std::result::Result<SnapshotInfo, (u64, String)> {
     let mut decoder = ImageDecoder::new(Framing::File, FILE_RECORD_MAX);
     let mut buf = BytesMut::new();
-    let mut chunk = vec![0; BUFFER];
     let mut header = false;
     loop {
         let at = decoder.consumed();
@@ -423,11 +422,13 @@ fn read_image(
         if header && decoder.feed(&mut buf, sink).map_err(|e| (at, e.to_string()))? {
             break;
         }
-        let n = input.read(&mut chunk).map_err(|e| (at, e.to_string()))?;
+        let have = buf.len();
+        buf.resize(have + BUFFER, 0);
+        let n = input.read(&mut buf[have..]).map_err(|e| (at, e.to_string()))?;
+        buf.truncate(have + n);
         if n == 0 {
             return Err((at, "the file ends within the image".into()));
         }
-        buf.extend_from_slice(&chunk[..n]);
     }
     let at = decoder.consumed();
     let mut rest = buf.to_vec();
