@@ -2,6 +2,7 @@
 //! children of one parent and ephemerals of one session. It should not.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -47,8 +48,13 @@ struct Growth {
     launcher: Launcher,
     kind: Kind,
     seconds: f64,
+    /// No size is larger.
     max: u64,
 }
+
+/// No snapshots: ten million nodes would be written down a hundred times on the way, tens of
+/// gigabytes that measure the disk.
+const CONFIG: &str = "snapCount=100000000\n";
 
 /// Runs all dimensions and prints a Markdown table of each.
 ///
@@ -68,7 +74,7 @@ pub fn run(args: &GrowthArgs) -> io::Result<bool> {
             class_path,
             rookeeper: std::env::current_exe()?,
             dir: std::path::absolute(args.dir.clone().unwrap_or_else(std::env::temp_dir))?,
-            config: String::new(),
+            config: CONFIG.to_owned(),
         },
         kind: if args.apache { Kind::Apache } else { Kind::Rookeeper },
         seconds: if args.smoke { 0.2 } else { args.seconds },
@@ -78,24 +84,18 @@ pub fn run(args: &GrowthArgs) -> io::Result<bool> {
             _ => 1_000_000,
         },
     };
-    growth.table("nodes", "server CPU per request (80 % get, 20 % set), µs", 1000, |g, n| {
-        g.nodes(n, 1000, "get=80,set=20", false)
-    })?;
-    growth.table("children", "server CPU per request under one parent, µs", 10, |g, n| {
-        g.nodes(n.min(1_000_000), n, "get,create,delete", true)
-    })?;
-    growth.table("connections", "server CPU per get, one at a time each, µs", 10, |g, n| {
-        (n <= 10_000).then(|| g.connections(n)).unwrap_or(Ok(f64::NAN))
-    })?;
-    growth.table("watches", "server CPU per request (half get, half set), µs", 1, |g, n| {
-        g.watches(n.min(1_000_000))
-    })?;
-    growth.table(
-        "ephemerals",
-        "longest wait of others when their session closes, ms",
-        1,
-        |g, n| (n <= 100_000).then(|| g.ephemerals(n)).unwrap_or(Ok(f64::NAN)),
-    )?;
+    let unit = "server CPU per request (80 % get, 20 % set), µs";
+    growth
+        .table("nodes", unit, 1000..=10_000_000, |g, n| g.nodes(n, 1000, "get=80,set=20", false))?;
+    let unit = "server CPU per request under one parent, µs";
+    growth
+        .table("children", unit, 10..=1_000_000, |g, n| g.nodes(n, n, "get,create,delete", true))?;
+    let unit = "server CPU per get, one at a time each, µs";
+    growth.table("connections", unit, 10..=10_000, Growth::connections)?;
+    let unit = "server CPU per request (half get, half set), µs";
+    growth.table("watches", unit, 1..=1_000_000, Growth::watches)?;
+    let unit = "longest wait of others when their session closes, ms";
+    growth.table("ephemerals", unit, 1..=100_000, Growth::ephemerals)?;
     Ok(true)
 }
 
@@ -104,16 +104,14 @@ impl Growth {
         &self,
         what: &str,
         unit: &str,
-        first: u64,
+        sizes: RangeInclusive<u64>,
         measure: impl Fn(&Growth, u64) -> io::Result<f64>,
     ) -> io::Result<()> {
         println!("\n| {what} | {unit} |\n|---|---|");
-        let mut size = first;
-        while size <= self.max {
+        let mut size = *sizes.start();
+        while size <= self.max.min(*sizes.end()) {
             let value = measure(self, size)?;
-            if !value.is_nan() {
-                println!("| {size} | {value:.2} |");
-            }
+            println!("| {size} | {value:.2} |");
             size *= 10;
         }
         Ok(())

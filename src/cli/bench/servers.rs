@@ -224,8 +224,19 @@ impl Server {
 
     /// What the server says it is, when it serves.
     pub fn mode(&self) -> Option<String> {
+        self.says("Mode: ")
+    }
+
+    /// The leader's epoch in which its last transaction was made, when it serves.
+    pub fn epoch(&self) -> Option<u64> {
+        let zxid = self.says("Zxid: 0x")?;
+        u64::from_str_radix(&zxid, 16).ok().map(|zxid| zxid >> 32)
+    }
+
+    /// What follows `label` in the answer to `srvr`.
+    fn says(&self, label: &str) -> Option<String> {
         let answer = four_letter(self.client, "srvr").ok()?;
-        answer.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)
+        answer.lines().find_map(|line| line.strip_prefix(label)).map(str::to_owned)
     }
 
     /// Sends a signal to the server.
