@@ -103,7 +103,28 @@ fn kazoo(what: &[&str], name: &str) -> Outcome {
     if cases.is_empty() {
         return Err(Stop::failed(format!("no report\n{}", outcome.err().unwrap_or_default())));
     }
-    judge("kazoo", name == "kazoo", &cases, &process::tail(&log, 12000))
+    let log = format!("{}\n{}", reasons(&report), process::tail(&log, 12000));
+    judge("kazoo", name == "kazoo", &cases, &log)
+}
+
+/// What pytest says of each failure, without the logs that follow it.
+fn reasons(report: &str) -> String {
+    let mut out = String::new();
+    for part in report.split("<testcase").skip(1) {
+        let Some((_, failure)) = part.split_once("<failure").or_else(|| part.split_once("<error"))
+        else {
+            continue;
+        };
+        let name = part.split_once(" name=\"").and_then(|(_, rest)| rest.split_once('"'));
+        out.push_str(&format!("--- {} ---\n", name.map_or("?", |(name, _)| name)));
+        let text = failure.split("</").next().unwrap_or_default();
+        let lines = text.lines().filter(|l| !l.contains("  INFO ") && !l.contains("  WARN "));
+        for line in lines.take(40) {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
 }
 
 /// Test names with their state, from a JUnit report.
