@@ -23,6 +23,9 @@ struct Arguments {
     /// Have this bug; or "list".
     #[arg(long)]
     mutant: Option<String>,
+    /// Have each bug in turn, and fail unless every one is found within the seeds.
+    #[arg(long)]
+    mutants: bool,
     /// Print every event.
     #[arg(long)]
     verbose: bool,
@@ -46,7 +49,7 @@ enum Whole {
     Ensemble,
 }
 
-/// A range from here on must have shown everything that [`EXPECTED`] names.
+/// A range from here on must have shown everything that [`EXPECTED`] or [`EXPECTED_OF_PEERS`] names.
 const LARGE: u64 = 500;
 
 /// What a large range shows of whole servers in either world; of one alone; of ensembles.
@@ -94,6 +97,42 @@ const EXPECTED: [&[&str]; 3] = [
     ],
 ];
 
+/// What a large range shows of peers.
+const EXPECTED_OF_PEERS: &[&str] = &[
+    "sync by DIFF",
+    "sync by DIFF from the log",
+    "sync by TRUNC",
+    "sync by TRUNC and DIFF",
+    "sync by SNAP",
+    "fault: clog",
+    "fault: cut link",
+    "fault: damage log",
+    "fault: disk stalls",
+    "fault: election port",
+    "fault: half-open link",
+    "fault: isolate",
+    "fault: kill",
+    "fault: kill leader",
+    "fault: learner port",
+    "fault: one way",
+    "fault: pause",
+    "fault: power loss",
+    "fault: power loss of all",
+    "fault: shut down",
+    "fault: split",
+    "killed in the middle of a step",
+    "notification lost",
+    "closed link still read",
+    "damaged log resynced",
+    "local snapshot",
+    "looking: rolled over",
+    "looking: quorum lost",
+    "state reloaded",
+    "sync answered",
+    "sync failed",
+    "OBSERVERINFO",
+];
+
 /// What became of a run, in either simulator.
 struct Ran {
     violation: Option<String>,
@@ -130,7 +169,8 @@ fn peers(mutant: Option<Mutant>) -> Runner {
         params.mutant = mutant;
         format!("{params:?}")
     };
-    Runner { run: Box::new(run), params: Box::new(params), expected: Vec::new() }
+    let expected = if mutant.is_none() { EXPECTED_OF_PEERS.to_vec() } else { Vec::new() };
+    Runner { run: Box::new(run), params: Box::new(params), expected }
 }
 
 fn servers(kind: whole::Kind, mutant: Option<whole::Mutant>) -> Runner {
@@ -200,6 +240,9 @@ fn main() -> ExitCode {
         eprintln!("seeds are given as FIRST..LAST");
         return ExitCode::FAILURE;
     };
+    if arguments.mutants {
+        return bank(arguments.whole, first..last);
+    }
     let single = arguments.seed.is_some();
     let begun = Instant::now();
     let total = std::sync::Mutex::new(Total::default());
@@ -257,6 +300,40 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if total.failures > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs every bug of a world until it is found.
+fn bank(world: Option<Whole>, seeds: std::ops::Range<u64>) -> ExitCode {
+    let runners: Vec<(String, Runner)> = match world {
+        None => Mutant::ALL.iter().map(|m| (format!("{m:?}"), peers(Some(*m)))).collect(),
+        Some(Whole::Ensemble) => {
+            let mutants = whole::Mutant::ALL.iter().filter(|m| !m.is_alone());
+            mutants.map(|m| (format!("{m:?}"), servers(whole::Kind::Ensemble, Some(*m)))).collect()
+        }
+        Some(Whole::One) => whole::Mutant::ALL
+            .iter()
+            .map(|m| (format!("{m:?}"), servers(whole::Kind::One, Some(*m))))
+            .collect(),
+    };
+    let mut missed = 0;
+    for (name, runner) in runners {
+        let begun = Instant::now();
+        let mut found =
+            seeds.clone().filter_map(|seed| Some((seed, (runner.run)(seed, false).violation?)));
+        let found = found.next();
+        let seconds = begun.elapsed().as_secs_f64();
+        match found {
+            Some((seed, violation)) => {
+                let what = violation.split(':').next().unwrap_or_default();
+                println!("{name:<24} seed {seed:>5}  {seconds:6.1} s  {what}");
+            }
+            None => {
+                println!("{name:<24} NOT FOUND in seeds {}..{}", seeds.start, seeds.end);
+                missed += 1;
+            }
+        }
+    }
+    if missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 #[derive(Default)]

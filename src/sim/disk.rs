@@ -244,9 +244,15 @@ impl Disk {
                 image.zxid = zxid;
                 let mut removed = self.entries();
                 removed.retain(|e| !image.entries.contains(e));
-                self.log.clear();
-                self.log_after = Entry { zxid, chain: image.end().chain };
-                self.snapshots = vec![image];
+                if self.mutant == Some(Mutant::TruncKeepsSnapshot) {
+                    // As in Apache, what was there stays, so that a cut below this is tried.
+                    self.snapshots.retain(|s| s.zxid < zxid);
+                    self.snapshots.push(image);
+                } else {
+                    self.log.clear();
+                    self.log_after = Entry { zxid, chain: image.end().chain };
+                    self.snapshots = vec![image];
+                }
                 Effect::Removed(removed)
             }
             Change::Snapshot(image) => {

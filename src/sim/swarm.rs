@@ -233,7 +233,13 @@ impl Params {
         match mutant {
             Mutant::ObserversCounted => self.observers = self.observers.max(1),
             Mutant::NoZxidWrap => self.counter_limit = self.counter_limit.min(40),
-            Mutant::TruncKeepsSnapshot => self.snapshot_ms = self.snapshot_ms.clamp(50, 200),
+            Mutant::TruncKeepsSnapshot => {
+                // A snapshot of what never gets a quorum, older ones beside it, and a cut.
+                (self.voters, self.commit_log_count, self.log_sync) = (5, 1, false);
+                (self.retain, self.write_us, self.chaos_ms) = (0, 5_000, 25_000);
+                (self.snapshot_ms, self.fault_ms) = (200, 200);
+                self.faults = vec![(Fault::KillLeader, 3), (Fault::Split, 3), (Fault::Kill, 1)];
+            }
             _ => {}
         }
         if mutant != Mutant::NoZxidWrap {

@@ -42,6 +42,7 @@ pub(super) enum What {
     Load { host: usize, life: u64, through: Zxid },
     ReadLog { host: usize, life: u64, read: ReadId, after: Zxid, through: Zxid },
     Restart { host: usize },
+    HangUp { host: usize, life: u64, no: ConnNo, side: usize },
     Write,
     Snapshot,
     Fault,
@@ -533,6 +534,11 @@ impl<H: Host> World<H> {
                 if self.alive(host, life) && self.postpone(host, again) {
                     let found = self.disks[host].read_log(after, through);
                     self.feed(host, Input::LogRead(read, found));
+                }
+            }
+            What::HangUp { host, life, no, side } => {
+                if self.alive(host, life) {
+                    self.hang_up(no, side);
                 }
             }
             What::Restart { host } => self.boot(host),

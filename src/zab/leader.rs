@@ -510,7 +510,7 @@ impl Leader {
             self.commit_ready(core);
         } else if zxid.counter() != 0 {
             // Counter 0 otherwise is the acknowledgement of UPTODATE, which Apache ignores too.
-            if l.stage == Stage::Syncing && !mutant!(core, EarlyAckCounted) {
+            if l.stage == Stage::Syncing {
                 l.early_acks.push(zxid);
                 return;
             }

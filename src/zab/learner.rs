@@ -239,8 +239,8 @@ impl Learner {
     }
 
     /// Whether `link` is the one to the leader. Older ones may still have packets under way.
-    pub fn owns(&self, core: &Core, link: LinkId) -> bool {
-        link == self.link || mutant!(core, OldLinkHeard) && link.0 >= LINK_OUTBOUND
+    pub fn owns(&self, link: LinkId) -> bool {
+        link == self.link
     }
 
     // Events.

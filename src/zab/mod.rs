@@ -304,7 +304,7 @@ impl Peer {
     pub fn handle_link(&mut self, now: Instant, link: LinkId, event: LinkEvent) {
         match &mut self.role {
             Role::Leading(leader) => leader.handle_link(&mut self.core, now, link, event),
-            Role::Learning(learner) if learner.owns(&self.core, link) => {
+            Role::Learning(learner) if learner.owns(link) => {
                 learner.handle_link(&mut self.core, now, event);
             }
             Role::Learning(learner) if link.0 < LINK_OUTBOUND => {

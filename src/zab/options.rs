@@ -182,11 +182,8 @@ pub enum Mutant {
     NoZxidWrap,
     SnapshotAckedUnsynced,
     ServeWithoutQuorum,
-    EarlyAckCounted,
     DeliverOnProposal,
-    OldLinkHeard,
     TruncInMemoryOnly,
-    TruncStillCounted,
 }
 
 #[cfg(any(test, feature = "sim"))]
@@ -209,11 +206,8 @@ impl Mutant {
         Mutant::NoZxidWrap,
         Mutant::SnapshotAckedUnsynced,
         Mutant::ServeWithoutQuorum,
-        Mutant::EarlyAckCounted,
         Mutant::DeliverOnProposal,
-        Mutant::OldLinkHeard,
         Mutant::TruncInMemoryOnly,
-        Mutant::TruncStillCounted,
     ];
 
     /// The mutant with this name, as `Debug` prints it, in any case and with or without dashes.

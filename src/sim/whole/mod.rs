@@ -61,6 +61,12 @@ impl Mutant {
         Mutant::EventsLate,
     ];
 
+    /// Whether only a server without an ensemble can show it: a member with a damaged log starts
+    /// anew.
+    pub fn is_alone(self) -> bool {
+        self == Mutant::DamageIsTheEnd
+    }
+
     /// By its name.
     pub fn named(name: &str) -> Option<Mutant> {
         let own = Mutant::ALL.iter().copied().find(|m| format!("{m:?}") == name);

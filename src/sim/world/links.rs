@@ -30,9 +30,15 @@ impl<H: Host> World<H> {
         if matches!(why, LinkError::Gap { .. } | LinkError::CommitOutOfOrder { .. }) {
             self.cover("protocol violation noticed");
         }
-        if let Some(Line::Conn(no, side)) = self.slots[host].lines.remove(&link) {
-            self.hang_up(no, side);
+        let Some(Line::Conn(no, side)) = self.slots[host].lines.remove(&link) else { return };
+        if self.random.permille(250) {
+            // What its reader had taken from the socket is still heard: by nobody, it should be.
+            self.cover("closed link still read");
+            let late = if self.random.permille(200) { 400_000 } else { 1_000 };
+            let at = self.now + self.random.between(1, late);
+            return self.at(at, What::HangUp { host, life: self.slots[host].life, no, side });
         }
+        self.hang_up(no, side);
     }
 
     pub(super) fn hang_up(&mut self, no: ConnNo, side: usize) {

@@ -138,7 +138,7 @@ impl Leader {
                 Some(_) => core.stats.syncs.trunc_diff += 1,
             }
         }
-        if kind == PacketKind::Trunc && !mutant!(core, TruncStillCounted) {
+        if kind == PacketKind::Trunc {
             self.uncount(link);
         }
         core.send_bare(link, kind, zxid);

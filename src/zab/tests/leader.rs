@@ -175,6 +175,25 @@ fn zookeeper_1154_a_returning_server_is_cut_to_the_history() {
 }
 
 #[test]
+fn a_server_that_is_cut_no_longer_vouches_for_what_it_loses() {
+    let mut b = Bench::new(3, history(1, 3)).lead(2);
+    let zxid = b.propose();
+    b.from(2, Ack, zxid);
+    b.link(LinkId(2), LinkEvent::Down);
+    b.introduce(2, 2, FollowerInfo);
+    b.said();
+    // It comes back with another history than the one it acknowledged.
+    b.ack_epoch(2, 2, z(1, 4));
+    b.expect(&["2: TRUNC 1:3", "2: PROPOSAL 2:1", "2: NEWLEADER 2:0"]);
+    b.persist();
+    b.expect(&[]);
+    b.from(2, Ack, z(2, 0));
+    b.expect(&["2: UPTODATE -1", "2: PING 2:1"]);
+    b.from(2, Ack, zxid);
+    b.expect(&["2: COMMIT 2:1", "apply 2:1"]);
+}
+
+#[test]
 fn a_follower_that_is_ahead_makes_a_leader_to_be_give_up() {
     let mut b = Bench::new(3, history(1, 3)).elected();
     b.introduce(2, 1, FollowerInfo);

@@ -322,6 +322,34 @@ fn an_unexpected_packet_costs_the_link_in_every_phase() {
 }
 
 #[test]
+fn a_link_that_was_given_up_is_heard_no_more() {
+    let mut b = Bench::new(1, history(1, 3)).accept(2);
+    let old = b.up;
+    b.tell(PacketKind::FollowerInfo, z(2, 0));
+    assert!(b.said().iter().any(|said| said.starts_with("close up")));
+    // What its reader had taken from the socket, before and after the next link stands.
+    let late = |b: &mut Bench| {
+        for kind in [PacketKind::LeaderInfo, Diff, Proposal, NewLeader, Commit, UpToDate, Ping] {
+            b.link(old, LinkEvent::Packet(QuorumPacket::new(kind, z(2, 0))));
+        }
+        b.link(old, LinkEvent::Down);
+        b.expect(&[]);
+    };
+    late(&mut b);
+    let mut b = b.follow();
+    assert_ne!(b.up, old);
+    late(&mut b);
+    b.hear(leader_info(Epoch(3)));
+    b.persist();
+    b.said();
+    late(&mut b);
+    b.tell(Diff, z(1, 3));
+    b.tell(NewLeader, z(3, 0));
+    b.persist();
+    assert!(b.said().contains(&"up: ACK 3:0".to_owned()));
+}
+
+#[test]
 fn commits_of_something_else_cost_the_link() {
     for bad in [z(2, 2), z(1, 3), z(3, 1)] {
         let mut b = Bench::new(1, history(1, 3)).accept(2);
