@@ -122,6 +122,21 @@ fn java(version: &str) -> Result<Command, Stop> {
     Ok(again)
 }
 
+/// The official client, writing one node after another until it is told to stop.
+pub fn writer_java() -> Result<Command, Stop> {
+    let lib = crate::harness::apache::jars(JAVA[0].0)?;
+    let classes = javac("writer", &[source("java/Writer.java")], &class_path(&[], &lib))?;
+    java_command(&classes, &lib, "Writer")
+}
+
+/// The same with kazoo.
+pub fn writer_python() -> Result<Command, Stop> {
+    let python = python(&[&format!("kazoo=={KAZOO}")], "kazoo")?;
+    let mut command = Command::new(python);
+    command.arg(source("python/writer.py"));
+    Ok(command)
+}
+
 fn curator() -> Result<Command, Stop> {
     let recipes = format!("org.apache.curator:curator-recipes:{CURATOR}");
     let discovery = format!("org.apache.curator:curator-x-discovery:{CURATOR}");

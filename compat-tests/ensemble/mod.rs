@@ -1,15 +1,19 @@
 //! Ensembles of rookeeper, of Apache and of both, under load: members killed, stopped, replaced.
 //!
-//! In every case the writers of `crash::load` go on meanwhile; at the end nothing acknowledged is
-//! lost, no session is lost, and every member shows the same tree.
+//! In every case the writers of `crash::load` go on meanwhile, and beside most of them a Java and a
+//! Python client; at the end nothing acknowledged is lost, no session is lost, and every member shows
+//! the same tree.
 
+mod docs;
 pub mod dump;
+mod guests;
 mod large;
 mod partitions;
 mod storm;
 
 use std::time::{Duration, Instant};
 
+use self::guests::Guests;
 use crate::crash::load::Load;
 use crate::harness::ports::TempDir;
 use crate::harness::runner::{Outcome, Stop, Suite};
@@ -24,6 +28,7 @@ const WRITERS: usize = 6;
 /// Adds the cases.
 pub fn add(suite: &mut Suite) {
     let ours = || vec![Kind::Rookeeper; 3];
+    suite.add("ensemble", "as_the_documentation_says", Level::Quick, docs::three_members);
     suite.add("ensemble", "kill_9_leader", Level::Quick, move || kills(ours(), Victim::Leader, 4));
     suite.add("ensemble", "kill_9_follower", Level::Quick, move || {
         kills(ours(), Victim::Follower, 4)
@@ -51,6 +56,9 @@ pub fn add(suite: &mut Suite) {
         Level::Quick,
         || rolling(Kind::apache()),
     );
+    suite.add("migration", "rolling_from_apache_3.8_and_back", Level::Ci, || {
+        rolling(Kind::Apache("3.8.4".to_owned()))
+    });
     suite.add("migration", "apache_alone_as_a_check_of_the_test", Level::Full, || {
         kills(vec![Kind::apache(); 3], Victim::Rotating, 4)
     });
@@ -78,6 +86,7 @@ fn kills(kinds: Vec<Kind>, victim: Victim, default: u64) -> Outcome {
     ensemble.start()?;
     let connect = ensemble.connect_string();
     let load = Load::start(&connect, WRITERS)?;
+    let guests = Guests::start(&connect)?;
     load.progress(100, PATIENCE).map_err(|e| failed(&ensemble, &e))?;
     let mut gaps: Vec<Duration> = Vec::new();
     for cycle in 0..cycles(default) {
@@ -115,13 +124,15 @@ fn kills(kinds: Vec<Kind>, victim: Victim, default: u64) -> Outcome {
     }
     load.verify(&connect).map_err(|e| failed(&ensemble, &e))?;
     load.verify_sessions().map_err(|e| failed(&ensemble, &e))?;
+    let theirs = guests.finish().map_err(|e| with_logs(&ensemble, e))?;
     let acknowledged = load.finish().map_err(|e| failed(&ensemble, &e))?;
     same_trees(&ensemble)?;
     gaps.sort();
     let gap = gaps.get(gaps.len() / 2).map_or(String::new(), |g| {
         format!(", first write after a kill: median {} ms", g.as_millis())
     });
-    Ok(format!("{} kills, {acknowledged} writes acknowledged, none lost{gap}", cycles(default)))
+    let kills = cycles(default);
+    Ok(format!("{kills} kills, {acknowledged} writes acknowledged{theirs}, none lost{gap}"))
 }
 
 /// Three Apache members are replaced one at a time by rookeeper on the same directories, then
@@ -132,6 +143,7 @@ fn rolling(apache: Kind) -> Outcome {
     ensemble.start()?;
     let connect = ensemble.connect_string();
     let load = Load::start(&connect, WRITERS)?;
+    let guests = Guests::start(&connect)?;
     load.progress(500, PATIENCE).map_err(|e| failed(&ensemble, &e))?;
     let plan = [Kind::Rookeeper, apache];
     for (round, kind) in plan.iter().enumerate() {
@@ -153,9 +165,10 @@ fn rolling(apache: Kind) -> Outcome {
         }
     }
     load.verify_sessions().map_err(|e| failed(&ensemble, &e))?;
+    let theirs = guests.finish().map_err(|e| with_logs(&ensemble, e))?;
     let acknowledged = load.finish().map_err(|e| failed(&ensemble, &e))?;
     same_trees(&ensemble)?;
-    Ok(format!("there and back, {acknowledged} writes acknowledged, none lost"))
+    Ok(format!("there and back, {acknowledged} writes acknowledged{theirs}, none lost"))
 }
 
 fn same_trees(ensemble: &Ensemble) -> Result<(), Stop> {
@@ -180,6 +193,13 @@ fn same_trees_now(ensemble: &Ensemble) -> Result<(), Stop> {
         }
     }
     Ok(())
+}
+
+fn with_logs(ensemble: &Ensemble, stop: Stop) -> Stop {
+    match stop {
+        Stop::Failed(text) => failed(ensemble, &text),
+        other => other,
+    }
 }
 
 fn failed(ensemble: &Ensemble, text: &str) -> Stop {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{PATIENCE, WRITERS, failed, same_trees};
+use super::guests::Guests;
+use super::{PATIENCE, WRITERS, failed, same_trees, with_logs};
 use crate::crash::load::Load;
 use crate::harness::ports::TempDir;
 use crate::harness::runner::{Outcome, Stop, Suite};
@@ -129,6 +130,7 @@ fn partitions(cut: Cut) -> Outcome {
     ensemble.start()?;
     let connect = ensemble.connect_string();
     let load = Load::start(&connect, WRITERS)?;
+    let guests = Guests::start(&connect)?;
     load.progress(100, PATIENCE).map_err(|e| failed(&ensemble, &e))?;
     for cycle in 0..cycles() {
         let Some(leader) = ensemble.leader() else {
@@ -153,9 +155,10 @@ fn partitions(cut: Cut) -> Outcome {
         load.progress(100, PATIENCE).map_err(context)?;
         load.verify(&connect).map_err(context)?;
     }
+    let theirs = guests.finish().map_err(|e| with_logs(&ensemble, e))?;
     let acknowledged = load.finish().map_err(|e| failed(&ensemble, &e))?;
     same_trees(&ensemble)?;
-    Ok(format!("{} times, {acknowledged} writes acknowledged, none lost", cycles()))
+    Ok(format!("{} times, {acknowledged} writes acknowledged{theirs}, none lost", cycles()))
 }
 
 /// The leader stands still for longer than every timeout between servers, then goes on: what it
@@ -171,6 +174,7 @@ fn standing_still() -> Outcome {
     ensemble.start()?;
     let connect = ensemble.connect_string();
     let load = Load::start(&connect, WRITERS)?;
+    let guests = Guests::start(&connect)?;
     load.progress(100, PATIENCE).map_err(|e| failed(&ensemble, &e))?;
     for cycle in 0..cycles() {
         let Some(leader) = ensemble.leader() else {
@@ -186,7 +190,8 @@ fn standing_still() -> Outcome {
         load.verify(&connect).map_err(context)?;
     }
     load.verify_sessions().map_err(|e| failed(&ensemble, &e))?;
+    let theirs = guests.finish().map_err(|e| with_logs(&ensemble, e))?;
     let acknowledged = load.finish().map_err(|e| failed(&ensemble, &e))?;
     same_trees(&ensemble)?;
-    Ok(format!("{} times, {acknowledged} writes acknowledged, none lost", cycles()))
+    Ok(format!("{} times, {acknowledged} writes acknowledged{theirs}, none lost", cycles()))
 }
