@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use self::guests::Guests;
 use crate::crash::load::Load;
+use crate::harness::apache;
 use crate::harness::ports::TempDir;
 use crate::harness::runner::{Outcome, Stop, Suite};
 use crate::harness::server::{Ensemble, Kind};
@@ -47,6 +48,10 @@ pub fn add(suite: &mut Suite) {
     suite.add("mixed", "two_rookeeper_one_apache", Level::Quick, move || {
         kills(vec![Kind::Rookeeper, apache(), Kind::Rookeeper], Victim::Rotating, 4)
     });
+    let debian = || Kind::Apache(apache::DEBIAN.to_owned());
+    suite.add("mixed", "one_rookeeper_two_debian", Level::Ci, move || {
+        kills(vec![debian(), debian(), Kind::Rookeeper], Victim::Rotating, 6)
+    });
     suite.add("mixed", "rookeeper_leads_apache", Level::Ci, move || {
         kills(vec![apache(), apache(), Kind::Rookeeper], Victim::Rotating, 6)
     });
@@ -58,6 +63,9 @@ pub fn add(suite: &mut Suite) {
     );
     suite.add("migration", "rolling_from_apache_3.8_and_back", Level::Ci, || {
         rolling(Kind::Apache("3.8.4".to_owned()))
+    });
+    suite.add("migration", "rolling_from_debian_and_back", Level::Ci, || {
+        rolling(Kind::Apache(apache::DEBIAN.to_owned()))
     });
     suite.add("migration", "apache_alone_as_a_check_of_the_test", Level::Full, || {
         kills(vec![Kind::apache(); 3], Victim::Rotating, 4)

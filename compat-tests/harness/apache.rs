@@ -14,6 +14,24 @@ use super::tools;
 /// The release that everything is compared with.
 pub const REFERENCE: &str = "3.9.5";
 
+/// Debian's package of 3.8.0 (`libzookeeper-java`), installed by the system, where `server` wants a
+/// release.
+pub const DEBIAN: &str = "debian";
+
+/// What `java` is told to find the server of a release.
+fn server_class_path(version: &str) -> Result<String, Stop> {
+    if version != DEBIAN {
+        return Ok(tools::class_path(&[], &jars(version)?));
+    }
+    // The jar's manifest names the jars that it needs; none of them is a logger.
+    let all =
+        ["zookeeper.jar", "slf4j-simple.jar"].map(|jar| Path::new("/usr/share/java").join(jar));
+    if all.iter().any(|jar| !jar.is_file()) {
+        return Err(Stop::missing("libzookeeper-java"));
+    }
+    Ok(all.map(|jar| jar.display().to_string()).join(":"))
+}
+
 /// The jars of a release, with what its server needs at run time but does not ask Maven for.
 pub fn jars(version: &str) -> Result<PathBuf, Stop> {
     let server = format!("org.apache.zookeeper:zookeeper:{version}");
@@ -55,7 +73,7 @@ pub fn server(
     properties: &[(String, String)],
     quorum: bool,
 ) -> Result<Command, Stop> {
-    let lib = jars(version)?;
+    let class_path = server_class_path(version)?;
     let mut command = Command::new(tools::need("java")?);
     command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m"]);
     command.args(["-Dzookeeper.jmx.log4j.disable=true", "-Dzookeeper.admin.enableServer=false"]);
@@ -65,7 +83,7 @@ pub fn server(
     for (key, value) in properties {
         command.arg(format!("-D{key}={value}"));
     }
-    command.args(["-cp", &tools::class_path(&[], &lib)]);
+    command.args(["-cp", &class_path]);
     command.arg(if quorum {
         "org.apache.zookeeper.server.quorum.QuorumPeerMain"
     } else {

@@ -11,15 +11,18 @@ mod read_only;
 mod secret;
 mod tree;
 
+use crate::harness::apache;
 use crate::harness::runner::Suite;
 use crate::harness::server::Kind;
 use crate::harness::tools::Level;
 
-/// One letter per member: `r` is rookeeper, `a` the reference Apache, `b` the newest 3.8.
+/// One letter per member: `r` is rookeeper, `a` the reference Apache, `b` the newest 3.8, `d` Debian's
+/// 3.8.0.
 fn kinds(letters: &str) -> Vec<Kind> {
     let kind = |letter| match letter {
         'a' => Kind::apache(),
         'b' => Kind::Apache("3.8.4".to_owned()),
+        'd' => Kind::Apache(apache::DEBIAN.to_owned()),
         _ => Kind::Rookeeper,
     };
     letters.chars().map(kind).collect()
@@ -31,7 +34,7 @@ pub fn add(suite: &mut Suite) {
     for (letters, level) in [("rrr", Level::Quick), ("rrrrr", Level::Ci), ("aaa", Level::Full)]
         .into_iter()
         .chain(mixed.map(|letters| (letters, Level::Ci)))
-        .chain(["bbr", "rbr"].map(|letters| (letters, Level::Full)))
+        .chain(["bbr", "rbr", "ddr", "rdr"].map(|letters| (letters, Level::Full)))
     {
         let mut add = |name: &str, body: fn(&'static str) -> crate::harness::runner::Outcome| {
             suite.add("quorum", format!("{name}::{letters}"), level, move || body(letters));
