@@ -4,6 +4,7 @@
 //! Every case takes the kinds of its members, so that the same expectations are checked of a pure
 //! Apache ensemble (the baseline), a mixed one and a pure rookeeper one.
 
+mod addresses;
 mod cases;
 mod load;
 mod masters;
@@ -52,6 +53,11 @@ pub fn add(suite: &mut Suite) {
         add("damaged_member", cases::damaged_member);
         add("sessions_expire", cases::sessions_expire);
         add("read_only", read_only::case);
+    }
+    for (letters, level) in [("rrr", Level::Quick), ("rar", Level::Ci), ("aaa", Level::Full)] {
+        suite.add("quorum", format!("several_addresses::{letters}"), level, move || {
+            addresses::case(letters)
+        });
     }
     suite.add("quorum", "secret_file", Level::Quick, secret::case);
     for letters in ["rrro", "aarO", "rrao", "rraO", "aaaO"] {
