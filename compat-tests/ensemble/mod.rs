@@ -49,8 +49,8 @@ pub fn add(suite: &mut Suite) {
         kills(vec![Kind::Rookeeper, apache(), Kind::Rookeeper], Victim::Rotating, 4)
     });
     let debian = || Kind::Apache(apache::DEBIAN.to_owned());
-    suite.add("mixed", "one_rookeeper_two_debian", Level::Ci, move || {
-        kills(vec![debian(), debian(), Kind::Rookeeper], Victim::Rotating, 6)
+    suite.add("mixed", "two_rookeeper_one_debian", Level::Ci, move || {
+        kills(vec![Kind::Rookeeper, debian(), Kind::Rookeeper], Victim::Rotating, 6)
     });
     suite.add("mixed", "rookeeper_leads_apache", Level::Ci, move || {
         kills(vec![apache(), apache(), Kind::Rookeeper], Victim::Rotating, 6)
