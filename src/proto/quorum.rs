@@ -22,6 +22,7 @@
 //! | UPTODATE | to learner | -1 | null |
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -115,7 +116,7 @@ pub struct QuorumPacket {
     /// The payload; null and empty differ.
     pub data: Option<Bytes>,
     /// The client's identities, only in a REQUEST.
-    pub auth: Option<Vec<Id>>,
+    pub auth: Option<Arc<[Id]>>,
 }
 
 impl QuorumPacket {
@@ -137,7 +138,8 @@ impl QuorumPacket {
     /// Bytes of the encoding.
     pub fn encoded_len(&self) -> usize {
         let text = |s: &Option<String>| 4 + s.as_ref().map_or(0, String::len);
-        let ids = self.auth.iter().flatten().map(|id| text(&id.scheme) + text(&id.id));
+        let ids =
+            self.auth.iter().flat_map(|ids| ids.iter()).map(|id| text(&id.scheme) + text(&id.id));
         20 + self.data.as_ref().map_or(0, Bytes::len) + ids.sum::<usize>()
     }
 
@@ -158,7 +160,8 @@ impl QuorumPacket {
             let auth = (&input[16..20]).get_i32();
             input.advance(BARE_LEN);
             let data = (data == 0).then(Bytes::new);
-            return Ok(Some(QuorumPacket { kind, zxid, data, auth: (auth == 0).then(Vec::new) }));
+            let auth = (auth == 0).then(|| Arc::from([]));
+            return Ok(Some(QuorumPacket { kind, zxid, data, auth }));
         }
         let packet = input.split_to(length).freeze();
         QuorumPacket::from_bytes(packet).map(Some)
@@ -214,13 +217,14 @@ impl Jute for QuorumPacket {
         let code = r.i32()?;
         let kind = PacketKind::from_code(code)
             .ok_or(DecodeError::Invalid { what: "quorum packet type", value: code.into() })?;
-        Ok(QuorumPacket { kind, zxid: Zxid(r.i64()?), data: r.get()?, auth: r.get()? })
+        let (zxid, data) = (Zxid(r.i64()?), r.get()?);
+        Ok(QuorumPacket { kind, zxid, data, auth: r.vec()?.map(Arc::from) })
     }
     fn write(&self, w: &mut BytesMut) {
         w.i32(self.kind as i32);
         w.i64(self.zxid.0);
         w.put(&self.data);
-        w.put(&self.auth);
+        w.vec(self.auth.as_deref());
     }
 }
 

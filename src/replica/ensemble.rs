@@ -345,7 +345,7 @@ impl Member {
             kind: PacketKind::Request,
             zxid: Zxid(-1),
             data: Some(forwarded.to_bytes()),
-            auth: Some(ids.to_vec()),
+            auth: Some(ids),
         };
         if opcode == OpCode::SYNC {
             self.forwarded.sync(ticket);
@@ -402,7 +402,7 @@ impl Member {
                 if asked.opcode == OpCode::SYNC {
                     return self.begin_sync(now, SyncAsked::By(link));
                 }
-                let ids: Arc<[Id]> = packet.auth.unwrap_or_default().into();
+                let ids = packet.auth.unwrap_or_else(|| Arc::from([]));
                 self.prepare(now, state, asked, ids, Owner::Learner(link), None, out);
             }
             PacketKind::Revalidate => {

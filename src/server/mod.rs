@@ -109,21 +109,14 @@ pub fn run(config: Config, options: RunOptions) -> u8 {
     std::panic::set_hook(Box::new(move |info| {
         default(info);
         let name = std::thread::current().name().unwrap_or("").to_string();
-        if ["node", "log", "snapshot"].contains(&name.as_str()) {
+        // A task between servers on a member's node thread costs its link alone.
+        if tokio::task::try_id().is_none() && ["node", "log", "snapshot"].contains(&name.as_str()) {
             std::process::exit(1);
         }
     }));
-    // Clients have threads of their own. A server alone has nearly nothing else to do: the first
-    // thread accepts; members talk to each other on some more.
-    let mut builder = match config.is_distributed() {
-        true => tokio::runtime::Builder::new_multi_thread(),
-        false => tokio::runtime::Builder::new_current_thread(),
-    };
-    builder.enable_all();
-    if let Some(threads) = config.listen.worker_threads.filter(|n| *n > 0) {
-        builder.worker_threads(threads);
-    }
-    let runtime = match builder.build() {
+    // Clients have threads of their own, and members talk to each other on the node thread: what is
+    // left for the first one is to accept, elections, and snapshots sent to learners.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("can't start the runtime: {error}");

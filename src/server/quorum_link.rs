@@ -5,12 +5,14 @@
 //! behind a SNAP packet. Does not know what an epoch or a vote is: `zab` decides, the node thread
 //! passes on.
 //!
-//! - **One reader and one writer task per link.** The writer sends all that has gathered with one
-//!   socket write. What came with one read arrives at the node thread at once, with a permit that
-//!   bounds what a link may have in flight; a peer that sends faster than we work is slowed by TCP.
+//! - **One reader and one writer task per link**, on the reactor of the node thread, so that a packet
+//!   is handled by the thread that learned of it. Who sends writes to the socket himself; the writer
+//!   only has what the socket did not take. What came with one read arrives at the node thread at
+//!   once, with a permit that bounds what a link may have in flight; a peer that sends faster than we
+//!   work is slowed by TCP.
 //! - **A snapshot is streamed both ways.** The sender asks a [`SnapshotSource`] for the next piece
 //!   while the state goes on serving; the receiver feeds an [`ImageSink`] piece by piece. Neither
-//!   ever holds the whole.
+//!   ever holds the whole. Both are work for seconds, so they are done on another runtime.
 //! - **Who may be silent, and for how long, is `zab`'s matter.** Here only the first packet of an
 //!   accepted link has a deadline. While a snapshot moves, [`Event::Progress`] says that the other
 //!   side lives (ZOOKEEPER-1465, a large tree against `initLimit`).
@@ -23,9 +25,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
@@ -148,10 +151,38 @@ enum Outgoing {
     Snapshot(Box<dyn SnapshotSource>),
 }
 
+/// The way out of a link.
+#[derive(Default)]
+struct Outbox {
+    /// Once the link is up.
+    socket: Option<Arc<OwnedWriteHalf>>,
+    /// What the socket has not taken.
+    queue: VecDeque<Outgoing>,
+    /// The writer is writing something that is not in the queue any more.
+    busy: bool,
+}
+
+impl Outbox {
+    /// Writes as much as the socket takes at once, if nothing is ahead of it; removes that.
+    fn write_now(&self, packets: &mut BytesMut) -> io::Result<()> {
+        let Some(socket) = self.socket.as_ref().filter(|_| self.queue.is_empty() && !self.busy)
+        else {
+            return Ok(());
+        };
+        match socket.try_write(packets) {
+            Ok(n) if n == packets.len() => packets.clear(),
+            Ok(n) => packets.advance(n),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
 /// What the two tasks of a link and its users share.
 struct LinkState {
     id: LinkId,
-    outgoing: Mutex<VecDeque<Outgoing>>,
+    outgoing: Mutex<Outbox>,
     /// Bytes in `outgoing`, and how many there may be.
     behind: AtomicU64,
     behind_max: u64,
@@ -163,6 +194,8 @@ struct LinkState {
 struct Shared<S> {
     options: Options,
     tasks: Tasks,
+    /// Where snapshots are sent and received.
+    bulk: Handle,
     links: Mutex<Map<LinkId, Arc<LinkState>>>,
     unknown: Mutex<VecDeque<LinkId>>,
     listener: Mutex<Option<AbortHandle>>,
@@ -183,10 +216,11 @@ impl<S> Clone for QuorumLinks<S> {
 }
 
 impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
-    /// No links yet. `new_sink` makes the receiver of a snapshot; `deliver` takes events, from any
-    /// thread, and must not block.
+    /// No links yet. Links live on `runtime`, the snapshots that go over them on `bulk`. `new_sink`
+    /// makes the receiver of a snapshot; `deliver` takes events, from any thread, and must not block.
     pub fn new(
         runtime: Handle,
+        bulk: Handle,
         options: Options,
         new_sink: impl Fn() -> S + Send + Sync + 'static,
         deliver: impl Fn(Event<S>) + Send + Sync + 'static,
@@ -194,6 +228,7 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         let shared = Shared {
             options,
             tasks: Tasks::new(runtime),
+            bulk,
             links: Mutex::new(map()),
             unknown: Mutex::new(VecDeque::new()),
             listener: Mutex::new(None),
@@ -256,23 +291,33 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         self.send_encoded(link, &mut bytes);
     }
 
-    /// Queues encoded packets, leaving the buffer empty: one wake-up for all of them.
+    /// Sends encoded packets, leaving the buffer empty: with one write to the socket, here and now,
+    /// as far as that takes them; the rest waits for it.
     pub fn send_encoded(&self, link: LinkId, packets: &mut BytesMut) {
-        let length = packets.len() as u64;
         let Some(state) = self.shared.links.lock().get(&link).cloned() else {
             return packets.clear();
         };
-        let max = state.behind_max;
+        let mut outgoing = state.outgoing.lock();
+        if let Err(error) = outgoing.write_now(packets) {
+            drop(outgoing);
+            packets.clear();
+            return self.shared.down(link, format!("{}: {error}", state.name()));
+        }
+        if packets.is_empty() {
+            return;
+        }
+        let (length, max) = (packets.len() as u64, state.behind_max);
         if state.behind.fetch_add(length, Ordering::Relaxed) + length > max {
+            drop(outgoing);
+            packets.clear();
             return self.shared.down(link, format!("more than {max} bytes behind"));
         }
-        let mut outgoing = state.outgoing.lock();
-        match outgoing.back_mut() {
+        match outgoing.queue.back_mut() {
             Some(Outgoing::Packets(last)) if last.len() < WRITE_BATCH => {
                 last.extend_from_slice(packets);
                 packets.clear();
             }
-            _ => outgoing.push_back(Outgoing::Packets(std::mem::take(packets))),
+            _ => outgoing.queue.push_back(Outgoing::Packets(std::mem::take(packets))),
         }
         drop(outgoing);
         state.wake.notify_one();
@@ -281,7 +326,7 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
     /// Queues the stream of a snapshot, behind the SNAP packet that announces it.
     pub fn send_snapshot(&self, link: LinkId, source: Box<dyn SnapshotSource>) {
         let Some(state) = self.shared.links.lock().get(&link).cloned() else { return };
-        state.outgoing.lock().push_back(Outgoing::Snapshot(source));
+        state.outgoing.lock().queue.push_back(Outgoing::Snapshot(source));
         state.wake.notify_one();
     }
 
@@ -305,6 +350,15 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         self.stop_listening();
         self.shared.links.lock().clear();
         self.shared.tasks.shut_down().await;
+    }
+}
+
+impl LinkState {
+    /// The other end, for the log.
+    fn name(&self) -> String {
+        let outgoing = self.outgoing.lock();
+        let address = outgoing.socket.as_ref().and_then(|socket| socket.peer_addr().ok());
+        address.map_or_else(|| "the peer".to_owned(), |address| address.to_string())
     }
 }
 
@@ -382,7 +436,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
     fn new_link(&self, id: LinkId, behind_max: u64) -> Arc<LinkState> {
         let state = Arc::new(LinkState {
             id,
-            outgoing: Mutex::new(VecDeque::new()),
+            outgoing: Mutex::new(Outbox::default()),
             behind: AtomicU64::new(0),
             behind_max,
             wake: Notify::new(),
@@ -399,7 +453,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         for task in state.tasks.lock().drain(..) {
             task.abort();
         }
-        state.outgoing.lock().clear();
+        *state.outgoing.lock() = Outbox::default();
         true
     }
 

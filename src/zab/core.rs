@@ -183,9 +183,8 @@ impl Core {
 
     /// Hands transactions to the local state.
     pub fn deliver_through(&mut self, zxid: Zxid, committed: bool) {
-        for txn in self.history.deliver_through(zxid) {
-            self.act(Action::Deliver { txn, committed });
-        }
+        let Core { history, actions, .. } = self;
+        history.deliver_through(zxid, |txn| actions.push_back(Action::Deliver { txn, committed }));
     }
 
     pub fn new_link(&mut self) -> LinkId {

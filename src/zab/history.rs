@@ -107,18 +107,16 @@ impl History {
         self.durable = self.durable.max(zxid);
     }
 
-    /// Hands out the transactions through `zxid` that were not delivered, in order, and counts them
-    /// as delivered.
-    pub fn deliver_through(&mut self, zxid: Zxid) -> Vec<EncodedTxn> {
-        let end = self.txns.partition_point(|t| t.zxid <= zxid);
-        if end <= self.delivered_len {
-            return Vec::new();
+    /// Hands the transactions through `zxid` that were not delivered to `take`, in order, and counts
+    /// them as delivered.
+    pub fn deliver_through(&mut self, zxid: Zxid, mut take: impl FnMut(EncodedTxn)) {
+        // Mostly one or none: a search would take longer.
+        while let Some(txn) = self.txns.get(self.delivered_len).filter(|txn| txn.zxid <= zxid) {
+            take(txn.clone());
+            self.delivered = txn.zxid;
+            self.delivered_len += 1;
         }
-        let txns: Vec<_> = self.txns.range(self.delivered_len..end).cloned().collect();
-        self.delivered_len = end;
-        self.delivered = self.txns[end - 1].zxid;
         self.trim();
-        txns
     }
 
     /// The log on disk ends at `zxid` after a truncation: forgets everything above. Returns whether the state

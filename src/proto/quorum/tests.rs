@@ -16,7 +16,7 @@ fn samples() -> Vec<QuorumPacket> {
         body: Bytes::from_static(b"body"),
     };
     let mut forwarded = QuorumPacket::with_data(PacketKind::Request, Zxid(-1), request.to_bytes());
-    forwarded.auth = Some(vec![Id::new("ip", "127.0.0.1"), Id { scheme: None, id: None }]);
+    forwarded.auth = Some([Id::new("ip", "127.0.0.1"), Id { scheme: None, id: None }].into());
     vec![
         QuorumPacket::new(PacketKind::UpToDate, Zxid(-1)),
         QuorumPacket::with_data(PacketKind::FollowerInfo, Zxid::new(Epoch(4), 0), info.to_bytes()),

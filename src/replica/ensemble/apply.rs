@@ -13,6 +13,15 @@ impl Member {
         !self.deliveries.is_empty()
     }
 
+    /// Whether little is to be applied, and a client of this server waits for some of it.
+    pub fn owes_few_answers(&self, few: usize) -> bool {
+        let owed = |delivery: &Delivery| match delivery {
+            Delivery::Txn { ticket, .. } => ticket.is_some(),
+            Delivery::Synced(_) => true,
+        };
+        self.deliveries.len() <= few && self.deliveries.iter().any(owed)
+    }
+
     /// Applies what was delivered, at most `max` (a deletion by closeSession counts as one); true
     /// when there is more.
     pub fn apply(

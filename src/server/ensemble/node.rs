@@ -1,14 +1,23 @@
 //! The node thread of an ensemble member: the only writer of the state. Takes what has arrived from
 //! clients, other members and the disk, hands it to [`Member`], carries out what that and Zab ask
 //! for, applies what is delivered, wakes who got something.
+//!
+//! The thread has a reactor of its own, for the links to other members: what a learner says is read,
+//! handled, made durable and answered without another thread (`docs/decisions/010`).
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::RwLockWriteGuard;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant as Due, Sleep};
 
+use super::disk::Report;
 use super::figures::Figures;
 use super::shell::{self, Handled, Shell};
 use crate::host::member::{Around, Exit, MemberNode};
@@ -57,8 +66,8 @@ pub struct Node {
     pub leader_serves: bool,
     /// `fsync.warningthresholdms`.
     pub warn_above: Duration,
-    /// Where the links live.
-    pub runtime: tokio::runtime::Handle,
+    /// From [`Node::runtime`]: the links live on it.
+    pub runtime: Runtime,
 }
 
 /// What the thread keeps from turn to turn.
@@ -66,7 +75,8 @@ struct Running {
     node: MemberNode,
     around: Surroundings,
     inbox: Arc<Inbox<Event>>,
-    runtime: tokio::runtime::Handle,
+    /// What the disk has done within this turn.
+    reports: Vec<Report>,
 }
 
 /// Everything but the member.
@@ -85,6 +95,14 @@ struct Surroundings {
 }
 
 impl Node {
+    /// The thread's runtime, for the links; nothing on it moves before the thread runs.
+    ///
+    /// # Errors
+    /// When the system has no reactor to give.
+    pub fn runtime() -> std::io::Result<Runtime> {
+        Builder::new_current_thread().enable_all().build()
+    }
+
     /// Starts the thread.
     ///
     /// # Errors
@@ -108,15 +126,25 @@ impl Node {
                 away_since: None,
             },
             inbox: self.inbox,
-            runtime: self.runtime,
+            reports: Vec::new(),
         };
-        std::thread::Builder::new().name("node".into()).spawn(move || running.run())
+        let runtime = self.runtime;
+        std::thread::Builder::new().name("node".into()).spawn(move || {
+            // A task like those of the links: they wake it without a system call.
+            let ended = runtime.block_on(runtime.spawn(running.run()));
+            if ended.is_err() {
+                // It has panicked, and nobody else may write the state.
+                std::process::exit(EXIT_UNEXPECTED);
+            }
+            runtime.shutdown_background();
+        })
     }
 }
 
 impl Running {
-    fn run(mut self) {
+    async fn run(mut self) {
         let mut events = Vec::new();
+        let mut alarm = Alarm::new();
         let shared = Arc::clone(&self.around.shared);
         self.node.drain(shared.clock.now(), &mut self.around);
         loop {
@@ -126,7 +154,11 @@ impl Running {
                 .member
                 .poll_timeout()
                 .map_or(PATIENCE_MAX, |due| shared.clock.until(due).min(PATIENCE_MAX));
-            self.inbox.take(&mut events, Some(patience));
+            if !self.inbox.is_empty() {
+                // The links get their turn, and bring what belongs to the next.
+                tokio::task::yield_now().await;
+            }
+            alarm.take(&self.inbox, &mut events, patience).await;
             let now = shared.clock.now();
             let mut stop = false;
             for event in events.drain(..) {
@@ -137,7 +169,7 @@ impl Running {
                 self.around.refresh_view(now, &self.node.member);
             }
             if stop {
-                return self.stop(now);
+                return self.stop(now).await;
             }
         }
     }
@@ -185,7 +217,20 @@ impl Running {
     }
 
     fn finish_turn(&mut self) {
-        self.around.shell.flush();
+        let mut reports = std::mem::take(&mut self.reports);
+        loop {
+            self.node.answer_few(&mut self.around);
+            self.around.shell.flush(&mut reports);
+            if reports.is_empty() {
+                break;
+            }
+            let now = self.around.shared.clock.now();
+            for report in reports.drain(..) {
+                self.handle_quorum(now, shell::Event::Disk(report));
+                self.node.drain(now, &mut self.around);
+            }
+        }
+        self.reports = reports;
         self.node.flush(&mut self.around);
         let wall = self.around.shared.clock.wall();
         self.around.figures.end_turn(wall, self.node.member.peer().stats().syncs);
@@ -202,12 +247,39 @@ impl Running {
         }
     }
 
-    fn stop(mut self, now: Now) {
+    async fn stop(mut self, now: Now) {
         self.node.shut_down(now, &mut self.around);
         self.finish_turn();
         self.around.snapshotter.stop();
-        let runtime = self.runtime.clone();
-        runtime.block_on(self.around.shell.shut_down());
+        self.around.shell.shut_down().await;
+    }
+}
+
+/// Waits for events, but not for ever.
+struct Alarm {
+    /// Not later than what was asked for last; early is no harm, the turn finds nothing to do.
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Alarm {
+    fn new() -> Alarm {
+        Alarm { sleep: Box::pin(tokio::time::sleep(PATIENCE_MAX)) }
+    }
+
+    /// Takes everything that has arrived; waits if there is nothing, at most for `patience`.
+    async fn take(&mut self, inbox: &Inbox<Event>, events: &mut Vec<Event>, patience: Duration) {
+        let mut asked = None;
+        poll_fn(|cx| {
+            if inbox.poll_take(cx, events).is_ready() {
+                return Poll::Ready(());
+            }
+            let due = *asked.get_or_insert_with(|| Due::now() + patience);
+            if self.sleep.is_elapsed() || due < self.sleep.deadline() {
+                self.sleep.as_mut().reset(due);
+            }
+            self.sleep.as_mut().poll(cx)
+        })
+        .await;
     }
 }
 

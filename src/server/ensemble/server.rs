@@ -163,8 +163,10 @@ impl EnsembleMember {
         )
         .map_err(StartError::System)?;
         let delivering = Arc::clone(&inbox);
+        let runtime = Node::runtime().map_err(StartError::System)?;
         let shell = Shell::start(
             &setup,
+            runtime.handle().clone(),
             disk_options,
             log,
             move || clock.mono(),
@@ -182,7 +184,7 @@ impl EnsembleMember {
             config: (text, version),
             leader_serves: config.quorum.leader_serves,
             warn_above: Duration::from_millis(config.storage.fsync_warning_threshold_ms),
-            runtime: tokio::runtime::Handle::current(),
+            runtime,
         };
         let node = node.start().map_err(StartError::System)?;
         let reporter = Reporter::new(

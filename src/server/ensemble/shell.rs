@@ -78,13 +78,15 @@ pub struct Shell {
 const OUTGOING_MAX: usize = 128 << 10;
 
 impl Shell {
-    /// Opens the election port and starts the log thread. `deliver` takes events from any thread
-    /// and must not block; `clock` is the clock of the events' times.
+    /// Opens the election port and starts the log thread. Links to learners and to the leader will
+    /// live on `links`, the runtime of the node thread. `deliver` takes events from any thread and
+    /// must not block; `clock` is the clock of the events' times.
     ///
     /// # Errors
     /// When the election port can't be bound: the process ends with code 14.
     pub async fn start(
         setup: &Setup,
+        links: tokio::runtime::Handle,
         disk_options: disk::Options,
         log: TxnLog,
         clock: impl Fn() -> Instant + Send + 'static,
@@ -97,6 +99,7 @@ impl Shell {
         let state_options = disk_options.state;
         let linking = Arc::clone(&deliver);
         let links = QuorumLinks::new(
+            links,
             tokio::runtime::Handle::current(),
             setup.links.clone(),
             move || StateLoader::new(state_options),
@@ -127,14 +130,16 @@ impl Shell {
     }
 
     /// The end of a turn: sends what it had for others, then hands the disk its work. Until here
-    /// both only gather, so that a turn costs one wake-up for each link and one for the log thread.
-    pub fn flush(&mut self) {
+    /// both only gather, so that a turn costs one write for each link and one wake-up for the log
+    /// thread. What the disk has done at once is in `reports`, to be handled; then there may be more
+    /// to flush.
+    pub fn flush(&mut self, reports: &mut Vec<Report>) {
         for (link, packets) in &mut self.outgoing {
             if !packets.is_empty() {
                 self.links.send_encoded(*link, packets);
             }
         }
-        self.disk.submit(&mut self.jobs);
+        self.disk.submit(&mut self.jobs, reports);
     }
 
     fn send(&mut self, link: LinkId, packet: &QuorumPacket) {
@@ -272,9 +277,8 @@ impl Shell {
         crate::host::start::resynced(&self.disk_options)
     }
 
-    /// Closes the ports and finishes what the disk was asked for.
+    /// Closes the ports and finishes what the disk was asked for: what was flushed.
     pub async fn shut_down(&mut self) {
-        self.flush();
         self.links.shut_down().await;
         self.election.shut_down().await;
         self.disk.stop();

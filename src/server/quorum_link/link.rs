@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use super::{
     Event, IN_FLIGHT_MAX, LinkState, Outgoing, Piece, Room, Shared, SnapshotSource, WRITE_BATCH,
@@ -17,6 +19,7 @@ use crate::proto::image::ImageSink;
 use crate::proto::quorum::{PacketKind, QuorumPacket};
 use crate::server::net;
 use crate::storage::image_stream::{self, Framing, ImageDecoder};
+use crate::types::LinkId;
 
 /// Bytes of packets handed to the node thread at once, unless a single packet is longer.
 const READ_BATCH: usize = 256 << 10;
@@ -38,6 +41,8 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             return self.down(state.id, format!("{address}: {error}"));
         }
         let (read, write) = stream.into_split();
+        let write = Arc::new(write);
+        state.outgoing.lock().socket = Some(Arc::clone(&write));
         if dialled {
             (self.deliver)(Event::Up { link: state.id, address, dialled });
         }
@@ -48,19 +53,20 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         });
         let (shared, link) = (Arc::clone(self), Arc::clone(state));
         let writer = self.tasks.spawn(async move {
-            let error = shared.write(&link, write).await;
+            let error = shared.write(&link, &write).await;
             shared.down(link.id, format!("{address}: {error}"));
         });
         state.tasks.lock().extend([reader, writer]);
         if !self.links.lock().contains_key(&state.id) {
             // Closed meanwhile, when the tasks were not known yet.
+            state.outgoing.lock().socket = None;
             state.tasks.lock().drain(..).for_each(|task| task.abort());
         }
     }
 
     async fn read(
-        &self,
-        link: &LinkState,
+        self: &Arc<Self>,
+        link: &Arc<LinkState>,
         mut read: OwnedReadHalf,
         address: SocketAddr,
         dialled: bool,
@@ -93,7 +99,17 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                 return error;
             }
             if end.is_ok_and(|snapshot_follows| snapshot_follows) {
-                match self.read_snapshot(link, &mut read, &mut input).await {
+                let (shared, state) = (Arc::clone(self), Arc::clone(link));
+                let work = async move {
+                    let sink = shared.read_snapshot(&state, &mut read, &mut input).await;
+                    (sink, read, input)
+                };
+                let sink;
+                (sink, read, input) = match elsewhere(&self.bulk, work).await {
+                    Ok(done) => done,
+                    Err(error) => return error,
+                };
+                match sink {
                     Ok(sink) => (self.deliver)(Event::Snapshot { link: link.id, sink }),
                     Err(error) => return error,
                 }
@@ -171,10 +187,19 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         Ok(sink)
     }
 
-    /// Writes what gathers, until the socket fails.
-    async fn write(&self, link: &LinkState, mut write: OwnedWriteHalf) -> io::Error {
+    /// Writes what the socket would not take at once, until it fails.
+    async fn write(
+        self: &Arc<Self>,
+        link: &Arc<LinkState>,
+        socket: &Arc<OwnedWriteHalf>,
+    ) -> io::Error {
         loop {
-            let next = link.outgoing.lock().pop_front();
+            let next = {
+                let mut outgoing = link.outgoing.lock();
+                let next = outgoing.queue.pop_front();
+                outgoing.busy = next.is_some();
+                next
+            };
             let written = match next {
                 None => {
                     link.wake.notified().await;
@@ -182,10 +207,12 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                 }
                 Some(Outgoing::Packets(packets)) => {
                     link.behind.fetch_sub(packets.len() as u64, Ordering::Relaxed);
-                    write.write_all(&packets).await
+                    write_all(socket, &packets).await
                 }
                 Some(Outgoing::Snapshot(source)) => {
-                    self.write_snapshot(link, &mut write, source).await
+                    let (shared, id, socket) = (Arc::clone(self), link.id, Arc::clone(socket));
+                    let work = async move { shared.write_snapshot(id, &socket, source).await };
+                    elsewhere(&self.bulk, work).await.flatten()
                 }
             };
             if let Err(error) = written {
@@ -196,8 +223,8 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
 
     async fn write_snapshot(
         &self,
-        link: &LinkState,
-        write: &mut OwnedWriteHalf,
+        link: LinkId,
+        socket: &OwnedWriteHalf,
         mut source: Box<dyn SnapshotSource>,
     ) -> io::Result<()> {
         let mut out = BytesMut::with_capacity(WRITE_BATCH);
@@ -212,12 +239,39 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                 }
                 Piece::Abandoned => return Err(io::Error::other("the snapshot was given up")),
             }
-            write.write_all(&out).await?;
-            (self.deliver)(Event::Progress { link: link.id });
+            write_all(socket, &out).await?;
+            (self.deliver)(Event::Progress { link });
             out.clear();
         }
         Ok(())
     }
+}
+
+/// Does long work on another runtime; it ends with the one who waits.
+async fn elsewhere<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl Future<Output = T> + Send + 'static,
+) -> io::Result<T> {
+    let mut one = JoinSet::new();
+    one.spawn_on(work, runtime);
+    match one.join_next().await {
+        Some(Ok(done)) => Ok(done),
+        Some(Err(error)) => Err(io::Error::other(error)),
+        None => Err(io::Error::other("the runtime has ended")),
+    }
+}
+
+async fn write_all(socket: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        socket.writable().await?;
+        match socket.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => bytes = &bytes[n..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Room {

@@ -64,9 +64,15 @@ impl Node {
             keep_alive: false,
         };
         change(&mut options);
-        let links = QuorumLinks::new(Handle::current(), options, Sink::default, move |event| {
-            deliver.send(event).unwrap_or_default();
-        });
+        let links = QuorumLinks::new(
+            Handle::current(),
+            Handle::current(),
+            options,
+            Sink::default,
+            move |event| {
+                deliver.send(event).unwrap_or_default();
+            },
+        );
         Node { links, events, arrived: Default::default(), port }
     }
 

@@ -11,10 +11,6 @@ fn txn(zxid: Zxid) -> EncodedTxn {
     EncodedTxn::new(zxid, Bytes::from(zxid.0.to_string()))
 }
 
-fn zxids(txns: impl IntoIterator<Item = EncodedTxn>) -> Vec<Zxid> {
-    txns.into_iter().map(|t| t.zxid).collect()
-}
-
 #[test]
 fn only_what_connects_is_kept() {
     let recent = vec![txn(z(1, 1)), txn(z(1, 3)), txn(z(1, 4)), txn(z(2, 1))];
@@ -32,8 +28,8 @@ fn delivered_transactions_are_trimmed_and_others_are_not() {
         history.push(txn(z(1, i)));
     }
     assert_eq!(history.txns().count(), 5);
-    assert_eq!(zxids(history.deliver_through(z(1, 3))), [z(1, 1), z(1, 2), z(1, 3)]);
-    assert!(history.deliver_through(z(1, 3)).is_empty());
+    assert_eq!(delivered(&mut history, z(1, 3)), [z(1, 1), z(1, 2), z(1, 3)]);
+    assert!(delivered(&mut history, z(1, 3)).is_empty());
     assert_eq!((history.floor(), history.delivered(), history.last()), (z(1, 1), z(1, 3), z(1, 5)));
     assert_eq!(history.after(z(1, 3)).count(), 2);
     assert!(history.find(z(1, 1)).is_none() && history.find(z(1, 2)).is_some());
@@ -46,7 +42,7 @@ fn truncation_lowers_every_mark() {
         history.push(txn(z(1, i)));
     }
     history.set_durable(z(1, 5));
-    history.deliver_through(z(1, 2));
+    delivered(&mut history, z(1, 2));
     assert!(!history.truncate(z(1, 3)), "what was delivered stands");
     assert_eq!(
         (history.last(), history.durable(), history.delivered()),
@@ -58,7 +54,7 @@ fn truncation_lowers_every_mark() {
         (z(1, 1), z(1, 1), z(1, 1))
     );
     history.push(txn(z(2, 1)));
-    assert_eq!(zxids(history.deliver_through(z(2, 1))), [z(2, 1)]);
+    assert_eq!(delivered(&mut history, z(2, 1)), [z(2, 1)]);
 }
 
 #[test]
@@ -68,4 +64,10 @@ fn truncation_below_the_window_leaves_an_empty_one() {
     assert_eq!((history.floor(), history.last(), history.durable()), (z(1, 2), z(1, 2), z(1, 2)));
     history.reset(z(3, 0));
     assert_eq!((history.last(), history.durable()), (z(3, 0), Zxid::ZERO));
+}
+
+fn delivered(history: &mut History, through: Zxid) -> Vec<Zxid> {
+    let mut zxids = Vec::new();
+    history.deliver_through(through, |txn| zxids.push(txn.zxid));
+    zxids
 }

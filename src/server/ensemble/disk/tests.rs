@@ -1,5 +1,5 @@
 use super::*;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::host::start;
 use crate::proto::txn::{CreateTxn, Txn, TxnEntry, TxnHeader};
@@ -28,6 +28,7 @@ fn create(zxid: i64) -> EncodedTxn {
 struct Member {
     options: Options,
     thread: DiskThread,
+    send: Sender<Report>,
     reports: Receiver<Report>,
     started: DiskStateSummary,
     next: u64,
@@ -65,15 +66,22 @@ impl Member {
             standing: found.disk.standing,
         };
         let (send, reports) = channel();
-        let report = move |report| send.send(report).expect("the test listens");
+        let sending = send.clone();
+        let report = move |report| sending.send(report).expect("the test listens");
         let clock = || Instant::default();
         let thread = DiskThread::start(options.clone(), found.log, clock, report).expect("start");
-        Member { options, thread, reports, started, next: 0 }
+        Member { options, thread, send, reports, started, next: 0 }
+    }
+
+    fn submit(&mut self, job: Job) {
+        let mut here = Vec::new();
+        self.thread.submit(&mut vec![job], &mut here);
+        here.into_iter().for_each(|report| self.send.send(report).expect("the test listens"));
     }
 
     fn op(&mut self, what: DiskOp) -> OpId {
         self.next += 1;
-        self.thread.submit(&mut vec![Job::Op(OpId(self.next), what)]);
+        self.submit(Job::Op(OpId(self.next), what));
         OpId(self.next)
     }
 
@@ -108,8 +116,8 @@ impl Member {
         }
     }
 
-    fn load(&self, through: i64) -> StateMachine {
-        self.thread.submit(&mut vec![Job::Load(Zxid(through))]);
+    fn load(&mut self, through: i64) -> StateMachine {
+        self.submit(Job::Load(Zxid(through)));
         match self.report() {
             Report::Loaded(state) => *state,
             _ => panic!("something else"),
@@ -184,7 +192,7 @@ fn an_installed_snapshot_replaces_everything() {
         state
     };
     feed(&source, &mut image);
-    member.thread.submit(&mut vec![Job::Image(ImageId(9), Box::new(image))]);
+    member.submit(Job::Image(ImageId(9), Box::new(image)));
     let op = member.op(DiskOp::InstallSnapshot { zxid: Zxid(E2 + 2), image: ImageId(9) });
     assert_eq!(member.persisted(), Persisted::Through(op));
     let state = member.load(E2 + 2);
