@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::exec::{self, Transcript};
 use super::script::Program;
 use super::{generate, limits, minimise, replay};
+use crate::harness::apache;
 use crate::harness::ports::TempDir;
 use crate::harness::runner::{Outcome, Stop, Suite};
 use crate::harness::server::{Kind, Server};
@@ -39,6 +40,11 @@ pub fn add(suite: &mut Suite) {
     suite.add("differential", "generated-3.8", Level::Full, move || {
         tools::need("java")?;
         let old = Kind::Apache("3.8.4".to_string());
+        compare(old, Kind::Rookeeper, seed, operations.min(6_000), true)
+    });
+    suite.add("differential", "generated-debian", Level::Full, move || {
+        tools::need("java")?;
+        let old = Kind::Apache(apache::DEBIAN.to_string());
         compare(old, Kind::Rookeeper, seed, operations.min(6_000), true)
     });
     // The reference against itself: what differs here is left open by Apache, not a fault of ours.

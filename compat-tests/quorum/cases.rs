@@ -302,6 +302,7 @@ pub fn quorum_lost(letters: &'static str) -> Outcome {
     expect(session.create("/before", b"", 0)?, 0, "create")?;
     let count = cluster.ensemble.members.len();
     for member in &mut cluster.ensemble.members[1..] {
+        has_a_log(&member.data_dir())?;
         member.kill9();
     }
     let end = Instant::now() + PATIENCE;
@@ -328,6 +329,23 @@ pub fn quorum_lost(letters: &'static str) -> Outcome {
     expect(session.get("/before")?.is_ok(), true, "what was there before")?;
     tree::all_equal(&mut cluster.ensemble, &["/before".into(), "/after".into()])?;
     Ok(String::new())
+}
+
+/// Waits for the first log's header: Apache does not start again on a log that was killed before it
+/// had one (ZOOKEEPER-1621).
+fn has_a_log(data: &std::path::Path) -> Result<(), Stop> {
+    const HEADER: u64 = 16;
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        let entries = std::fs::read_dir(data.join("version-2"))?;
+        let mut logs =
+            entries.flatten().filter(|e| e.file_name().as_encoded_bytes().starts_with(b"log."));
+        if logs.any(|log| log.metadata().is_ok_and(|m| m.len() > HEADER)) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err(Stop::failed("a member that writes no log"))
 }
 
 /// A member that lost its disk gets everything again.
