@@ -174,6 +174,8 @@ impl Files {
         let Options { disk, dirs, .. } = &self.options;
         let done = match what {
             DiskOp::Append(_) => return Ok(()),
+            // The files of the configuration are the shell's, which has written them by now.
+            DiskOp::SaveConfig { .. } => Persisted::Through(op),
             DiskOp::SaveAcceptedEpoch(epoch) => {
                 epoch::write_epoch(&**disk, &dirs.snapshots, epoch::ACCEPTED, epoch)?;
                 Persisted::Through(op)

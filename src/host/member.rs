@@ -2,7 +2,7 @@
 //! in their order, and applies what is delivered.
 
 use crate::replica::conn::Submit;
-use crate::replica::ensemble::{Member, Undecodable};
+use crate::replica::ensemble::{Member, Undecodable, bring_config};
 use crate::replica::{Connect, Deliver};
 use crate::state::watch::WatchTable;
 use crate::state::{SnapshotCursor, StateMachine};
@@ -58,6 +58,8 @@ pub trait Around {
     /// # Errors
     /// What the disk says.
     fn resynced(&mut self) -> storage::Result<()>;
+    /// The member has another membership: its config's text.
+    fn config_changed(&mut self, _now: Now, _text: &[u8], _member: &Member) {}
     /// The member has taken another part; called when it serves, or does not, accordingly.
     fn role_changed(&mut self, now: Now, change: &RoleChange, member: &Member);
     /// The process ends. If this returns, nothing more is asked.
@@ -133,8 +135,10 @@ impl MemberNode {
         around.replace(state);
         self.loading = false;
         let (text, version) = &self.config;
-        around.lend_alone(|state, _, _| {
-            state.init_config(text, *version, now.wall, &mut Vec::new());
+        let by_log = self.member.may_reconfigure();
+        around.lend_alone(|state, _, _| match by_log {
+            true => bring_config(state, (text, *version), now, &mut Vec::new()),
+            false => state.init_config(text, *version, now.wall, &mut Vec::new()),
         });
         self.member.peer_mut().handle_loaded(now.mono);
     }
@@ -207,6 +211,9 @@ impl MemberNode {
                     tracing::debug!("the leader's configuration is written differently");
                 }
             }
+            Action::ConfigActive { text, version } => {
+                self.use_config(now, (text.to_vec(), Zxid(version)), around);
+            }
             Action::Resynced => {
                 tracing::info!("this member holds a leader's history again, and votes");
                 if let Err(error) = around.resynced() {
@@ -217,6 +224,26 @@ impl MemberNode {
             // Everything else was executed.
             _ => {}
         }
+    }
+
+    /// Another membership is in force. While clients are served its transaction brings it to them.
+    fn use_config(&mut self, now: Now, config: (Vec<u8>, Zxid), around: &mut impl Around) {
+        self.config = config;
+        let version = self.config.1;
+        tracing::info!("the membership of version {:x} is in force", version.0);
+        if !self.member.is_serving() {
+            self.flush(around);
+            let (text, version) = &self.config;
+            around.lend_alone(|state, watches, out| {
+                let mut changes = Vec::new();
+                bring_config(state, (text, *version), now, &mut changes);
+                for change in &changes {
+                    watches.fire(change, &mut |conn, kind| out.event(conn, kind, change));
+                }
+            });
+        }
+        let (text, _) = &self.config;
+        around.config_changed(now, text, &self.member);
     }
 
     fn change_role(&mut self, now: Now, change: &RoleChange, around: &mut impl Around) {

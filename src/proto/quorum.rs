@@ -344,6 +344,24 @@ pub fn promised_silence(packet: &QuorumPacket) -> Option<u32> {
     u32::try_from(ms).ok().filter(|ms| *ms > 0)
 }
 
+/// The COMMIT of a change of the membership: `leader` leads from here on.
+pub fn commit_and_activate(zxid: Zxid, leader: ServerId) -> QuorumPacket {
+    QuorumPacket::with_data(PacketKind::CommitAndActivate, zxid, leader.0.to_bytes())
+}
+
+/// The INFORM of a change of the membership, with its transaction.
+pub fn inform_and_activate(zxid: Zxid, leader: ServerId, txn: &[u8]) -> QuorumPacket {
+    let mut w = BytesMut::with_capacity(8 + txn.len());
+    w.i64(leader.0);
+    w.extend_from_slice(txn);
+    QuorumPacket::with_data(PacketKind::InformAndActivate, zxid, w.freeze())
+}
+
+/// Who leads after a COMMITANDACTIVATE or INFORMANDACTIVATE: their first eight bytes.
+pub fn designated_leader(packet: &QuorumPacket) -> Result<ServerId, DecodeError> {
+    Ok(ServerId(Reader::new(packet.payload()).i64()?))
+}
+
 /// Sessions that clients used since the last ping: the payload of a PING's reply.
 pub fn touched_sessions(data: Bytes) -> Result<Vec<(SessionId, i32)>, DecodeError> {
     let mut r = Reader::new(data);

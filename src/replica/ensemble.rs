@@ -21,6 +21,7 @@ pub mod forwarded;
 mod local;
 mod observers;
 mod readonly;
+mod reconfig;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::membership;
 use super::prep::{self, Caller, Prep};
 use super::reaper::Reaper;
 use super::session::Sessions;
@@ -47,6 +49,7 @@ use crate::zab::{self, DiskState, EncodedTxn, Peer, ProposeError, RoleChange, St
 
 use forwarded::Forwarded;
 pub use local::LocalSessions;
+pub use reconfig::bring_config;
 
 /// What a client of this server waits for.
 #[derive(Clone, Debug)]
@@ -123,6 +126,8 @@ pub struct Member {
     read_only_after: Option<Duration>,
     /// When it begins to, unless a leader is found before.
     read_only_at: Option<Instant>,
+    /// None: the membership never changes.
+    reconfig: Option<membership::Rules>,
     next_session: i64,
     deliveries: VecDeque<Delivery>,
     /// As a server's alone: the last transaction that is applied whole.
@@ -171,6 +176,7 @@ impl Member {
             local: Sessions::new(options.tick_ms, 0),
             read_only_after: None,
             read_only_at: None,
+            reconfig: None,
             next_session: options.first_session_id,
             deliveries: VecDeque::new(),
             applied: state.last_zxid(),
@@ -573,7 +579,13 @@ impl Member {
                     // Enough for everything but to own a node.
                     caller.session_check = Code::OK;
                 }
-                self.prep.prepare(state, &caller, now.wall, opcode, &body)
+                match self.reconfig.filter(|_| opcode == OpCode::RECONFIG) {
+                    Some(rules) => {
+                        let planned = self.plan_reconfig(&caller, rules, body);
+                        self.prep.reconfig(state, &caller, now.wall, planned)
+                    }
+                    None => self.prep.prepare(state, &caller, now.wall, opcode, &body),
+                }
             }
         };
         self.propose(now, entry, ticket);

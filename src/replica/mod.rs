@@ -16,6 +16,7 @@
 pub mod conn;
 pub mod ensemble;
 pub mod limits;
+pub mod membership;
 pub mod overlay;
 pub mod password;
 pub mod prep;

@@ -28,6 +28,8 @@ use crate::types::{
     WallTime, Zxid, java, path,
 };
 
+mod reconfig;
+
 /// Settings of preparation.
 #[derive(Clone, Debug)]
 pub struct PrepOptions {

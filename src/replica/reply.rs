@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::proto::frame;
 use crate::proto::jute::{Reader, Write};
 use crate::proto::opcode::OpCode;
-use crate::proto::records::{ConnectResponse, PathRecord, ReplyHeader};
+use crate::proto::records::{ConnectResponse, DataResponse, PathRecord, ReplyHeader};
 use crate::state::{EventKind, TxnResult, read};
 use crate::types::{Code, Stat, Xid, Zxid};
 
@@ -64,6 +64,14 @@ pub fn write_result(out: &mut BytesMut, opcode: OpCode, xid: i32, result: &TxnRe
             read::write_multi_results(&result.multi, out);
         }
         _ => write_body(out, opcode, result.path.as_deref(), result.stat),
+    });
+}
+
+/// Appends the reply to a change of the membership that has been applied: the new config, as a read
+/// of its node would give it.
+pub fn write_reconfig(out: &mut BytesMut, xid: i32, result: &TxnResult, data: Option<Bytes>) {
+    write_reply(out, xid, result.zxid, result.code, |out| {
+        out.put(&DataResponse { data, stat: result.stat.unwrap_or_default() });
     });
 }
 

@@ -1,8 +1,10 @@
 //! A member of an ensemble: the same node as a standalone server, with Zab in the place of the one
 //! disk.
 
+pub mod config_files;
 pub mod disk;
 pub mod figures;
+pub mod members;
 pub mod node;
 pub mod server;
 pub mod setup;

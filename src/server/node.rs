@@ -72,6 +72,8 @@ pub struct View {
     pub observer_master: Option<i64>,
     /// On a follower that serves observers: how many.
     pub synced_observers: Option<u64>,
+    /// The membership's text, where it has changed since the start.
+    pub membership: Option<String>,
 }
 
 impl View {
@@ -85,6 +87,7 @@ impl View {
             leader: None,
             observer_master: None,
             synced_observers: None,
+            membership: None,
         }
     }
 }

@@ -199,6 +199,8 @@ struct Shared<S> {
     links: Mutex<Map<LinkId, Arc<LinkState>>>,
     unknown: Mutex<VecDeque<LinkId>>,
     listener: Mutex<Option<AbortHandle>>,
+    /// Where the two ports are: those of the options, until the membership says otherwise.
+    listen: Mutex<(Vec<HostPort>, Vec<HostPort>)>,
     next: AtomicU64,
     new_sink: Box<dyn Fn() -> S + Send + Sync>,
     deliver: Box<dyn Fn(Event<S>) + Send + Sync>,
@@ -225,6 +227,7 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         new_sink: impl Fn() -> S + Send + Sync + 'static,
         deliver: impl Fn(Event<S>) + Send + Sync + 'static,
     ) -> QuorumLinks<S> {
+        let listen = (options.listen.clone(), options.listen_for_observers.clone());
         let shared = Shared {
             options,
             tasks: Tasks::new(runtime),
@@ -232,6 +235,7 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
             links: Mutex::new(map()),
             unknown: Mutex::new(VecDeque::new()),
             listener: Mutex::new(None),
+            listen: Mutex::new(listen),
             next: AtomicU64::new(1),
             new_sink: Box::new(new_sink),
             deliver: Box::new(deliver),
@@ -243,6 +247,12 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
     /// [`Event::Listening`] or, after some time without success, [`Event::ListenFailed`].
     pub fn listen(&self) {
         self.listen_at(Door::Learners);
+    }
+
+    /// The two ports are somewhere else from now on; one that is open stays where it is until it is
+    /// closed.
+    pub fn move_to(&self, learners: Vec<HostPort>, observers: Vec<HostPort>) {
+        *self.shared.listen.lock() = (learners, observers);
     }
 
     /// The same for the port where a follower serves observers. A failure only makes itself heard in
@@ -367,7 +377,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         let listeners = match self.bind(door).await {
             Ok(listeners) => listeners,
             Err(error) => {
-                let reason = format!("learner port {:?}: {error}", self.options.listen);
+                let reason = format!("learner port {:?}: {error}", self.listen.lock().0);
                 return (self.deliver)(Event::ListenFailed { reason });
             }
         };
@@ -385,12 +395,12 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
     /// The port may still belong to a predecessor for a moment.
     async fn bind(&self, door: Door) -> io::Result<Vec<TcpListener>> {
         let (addresses, pause) = match door {
-            Door::Learners => (&self.options.listen, BIND_PAUSE),
-            Door::Observers => (&self.options.listen_for_observers, OBSERVERS_BIND_PAUSE),
+            Door::Learners => (self.listen.lock().0.clone(), BIND_PAUSE),
+            Door::Observers => (self.listen.lock().1.clone(), OBSERVERS_BIND_PAUSE),
         };
         let bind = async {
             loop {
-                match net::listen(addresses, self.options.listen_on_all).await {
+                match net::listen(&addresses, self.options.listen_on_all).await {
                     Ok(listeners) => return listeners,
                     Err(error) => tracing::warn!(%error, ?addresses, "port not bound, retrying"),
                 }

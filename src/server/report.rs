@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::config::{Config, MemberAddress, Role, Whitelist};
+use crate::config::{Config, MemberAddress, QuorumConfig, Role, Whitelist};
 use crate::ops::four_letter;
 use crate::ops::stats::{
     Conf, Connection, ConnectionSession, ExpirySets, Latency, Memory, Mode, QuorumConf, Sessions,
@@ -207,7 +207,7 @@ impl Reporter {
             max_files: max_files(),
             environment: self.environment.clone(),
             trace_mask: counters.trace_mask.load(Ordering::Relaxed),
-            conf: self.conf(),
+            conf: self.conf(view.membership.as_deref()),
             local_sessions: shared.rules.load.local_sessions.load(Ordering::Relaxed) as u64,
             ..Stats::default()
         };
@@ -311,7 +311,7 @@ impl Reporter {
         (sets(global), local.map(sets))
     }
 
-    fn conf(&self) -> Conf {
+    fn conf(&self, membership: Option<&str>) -> Conf {
         let config = &self.config;
         let dirs = load::dirs(config);
         let absolute = |path: &std::path::Path| {
@@ -329,14 +329,18 @@ impl Reporter {
             backlog: config.listen.backlog.map_or(-1, i64::from),
             // Apache's standalone server has no id, whatever myid says.
             server_id: config.quorum.my_id.filter(|_| config.is_distributed()).unwrap_or(0),
-            quorum: self.quorum_conf(),
+            quorum: self.quorum_conf(membership),
         }
     }
 
-    fn quorum_conf(&self) -> Option<QuorumConf> {
+    /// `changed` is the membership's text, where it has changed since the start.
+    fn quorum_conf(&self, changed: Option<&str>) -> Option<QuorumConf> {
         let quorum = &self.config.quorum;
-        let members = quorum.config.as_ref().filter(|_| self.config.is_distributed())?;
-        let me = quorum.my_id.and_then(|id| members.members.get(&crate::types::ServerId(id)))?;
+        let first = quorum.config.as_ref().filter(|_| self.config.is_distributed())?;
+        let changed = changed.and_then(|text| QuorumConfig::parse(text, true).ok());
+        let members = changed.as_ref().unwrap_or(first);
+        let id = crate::types::ServerId(quorum.my_id?);
+        let me = members.members.get(&id).or_else(|| first.members.get(&id))?;
         let ports = |port: fn(&MemberAddress) -> u16| {
             let ports: Vec<String> = me.addresses.iter().map(|a| port(a).to_string()).collect();
             ports.join("|")

@@ -237,6 +237,7 @@ impl Disk {
                 self.current = epoch;
                 Effect::None
             }
+            Change::Zab(DiskOp::SaveConfig { .. }) => Effect::None,
             Change::Zab(DiskOp::Truncate(to)) => return self.truncate(to),
             Change::Zab(DiskOp::InstallSnapshot { zxid, image }) => {
                 let at = self.images.iter().position(|(id, _)| *id == image);

@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("state", &["types", "proto", "auth"]),
     ("zab", &["types", "proto"]),
     ("auth", &["types"]),
-    ("replica", &["types", "proto", "state", "zab", "auth"]),
+    ("replica", &["types", "proto", "state", "zab", "auth", "config"]),
     ("storage", &["types", "proto"]),
     ("host", &["types", "proto", "state", "zab", "auth", "replica", "storage"]),
     ("config", &["types"]),

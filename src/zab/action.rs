@@ -67,6 +67,14 @@ pub enum DiskOp {
     /// [`Persisted::Truncated`]; if what is on disk doesn't reach back to it (only a newer snapshot
     /// exists), nothing is changed and the answer is [`Persisted::CannotTruncate`].
     Truncate(Zxid),
+    /// Keep a config's text: the newest that was proposed (`<cfg>.dynamic.next`), or the one in force
+    /// (`<cfg>.dynamic.<version>`, which ends the former). Only where the membership may change.
+    SaveConfig {
+        /// The text.
+        text: Bytes,
+        /// It is in force.
+        active: bool,
+    },
     /// Make this image the snapshot at `zxid`, and make sure that nothing logged before is ever
     /// replayed onto it: the log starts anew.
     InstallSnapshot {
@@ -235,8 +243,16 @@ pub enum Action {
         /// What the caller gave.
         token: u64,
     },
-    /// The leader's NEWLEADER carried this config text: the last seen config.
+    /// The last seen config: the leader's NEWLEADER carried this text, or, where the membership may
+    /// change, a proposal.
     ConfigSeen(Bytes),
+    /// This config is in force here from now on, and its version.
+    ConfigActive {
+        /// Its text.
+        text: Bytes,
+        /// Its version.
+        version: i64,
+    },
     /// A member whose log was damaged, or that had nothing, is sound again and may vote from now
     /// on.
     Resynced,
@@ -315,6 +331,12 @@ pub enum Why {
     /// The leader's own disk doesn't answer.
     #[error("the disk has not answered for {0} ms")]
     DiskStalled(u64),
+    /// The membership has changed: another leads from now on, or this server's part is another.
+    #[error("the membership has changed")]
+    Reconfigured,
+    /// A member in the search for a leader knew a newer membership, of this version.
+    #[error("config version {0:#x} is newer")]
+    NewerConfig(i64),
     /// The counter of the zxid is used up (A32, ZOOKEEPER-1277).
     #[error("zxid lower 32 bits have rolled over, forcing re-election")]
     RolledOver,

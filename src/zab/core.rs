@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::action::*;
 use super::election::Vote;
 use super::history::History;
+use super::membership::Membership;
 #[cfg(any(test, feature = "sim"))]
 use super::options::Mutant;
 use super::options::{DiskState, Options, Standing};
@@ -42,6 +43,7 @@ enum Write {
     CurrentEpoch(Epoch),
     Truncate,
     Install(Zxid),
+    Config,
 }
 
 /// What the roles share.
@@ -74,6 +76,12 @@ pub(super) struct Core {
     pub master_turn: usize,
     /// The leader that was left because it was silent, until it is heard again.
     pub silent: Option<ServerId>,
+    /// The newest config that was proposed, while it isn't in force; its rule is the `next` one of
+    /// the membership's quorum.
+    pub seen: Option<Membership>,
+    /// Whom to follow, or that this server is to lead, without an election: a leader that was taken
+    /// out of the membership says so.
+    pub suggested: Option<Vote>,
     /// Counters for operators.
     pub stats: Stats,
 }
@@ -105,7 +113,9 @@ pub struct SyncCounts {
 }
 
 impl Core {
-    pub fn new(options: Options, disk: DiskState) -> Core {
+    pub fn new(mut options: Options, disk: DiskState) -> Core {
+        let seen = options.seen.take().filter(|seen| seen.version > options.membership.version);
+        options.membership.quorum.next = seen.as_ref().map(|seen| seen.quorum.current.clone());
         let retain = options.commit_log_count;
         let history = History::new(disk.recent_after, disk.recent, disk.last, retain);
         Core {
@@ -127,6 +137,8 @@ impl Core {
             unreachable: BTreeSet::new(),
             master_turn: options.id.0.unsigned_abs() as usize,
             silent: None,
+            seen,
+            suggested: None,
             stats: Stats::default(),
             options,
         }
@@ -238,6 +250,10 @@ impl Core {
         self.request(now, DiskOp::SaveCurrentEpoch(epoch), Write::CurrentEpoch(epoch))
     }
 
+    pub fn save_config(&mut self, now: Instant, text: bytes::Bytes, active: bool) -> OpId {
+        self.request(now, DiskOp::SaveConfig { text, active }, Write::Config)
+    }
+
     pub fn truncate(&mut self, now: Instant, to: Zxid) -> OpId {
         self.request(now, DiskOp::Truncate(to), Write::Truncate)
     }
@@ -284,7 +300,7 @@ impl Core {
                 }
                 Write::AcceptedEpoch(epoch) => self.accepted_epoch = epoch,
                 Write::CurrentEpoch(epoch) => self.current_epoch = epoch,
-                Write::Truncate => {}
+                Write::Truncate | Write::Config => {}
             }
         }
     }
@@ -317,7 +333,7 @@ impl Core {
 
     /// Whether this server can be elected.
     pub fn is_electable(&self, server: ServerId) -> bool {
-        self.options.membership.quorum.current.weight(server) > 0
+        self.options.membership.quorum.weight(server) > 0
     }
 }
 

@@ -36,7 +36,7 @@ impl Vote {
     /// of weight 0 never wins.
     pub fn beats(&self, other: &Vote, members: &Membership) -> bool {
         let key = |v: &Vote| (v.peer_epoch, v.zxid, v.leader);
-        members.quorum.current.weight(self.leader) > 0 && key(self) > key(other)
+        members.quorum.weight(self.leader) > 0 && key(self) > key(other)
     }
 }
 
@@ -326,7 +326,13 @@ impl Election {
         } else {
             ballots.get(&leader).is_some_and(|b| b.state == ServerState::Leading)
         };
-        confirmed && members.quorum.is_met(|s| ballots.get(&s).is_some_and(|b| b.agrees(ballot)))
+        // To follow is safe whoever leads, so while the membership changes one of the rules will do:
+        // the change may have been given up.
+        let agrees = |s| ballots.get(&s).is_some_and(|b: &Ballot| b.agrees(ballot));
+        let quorum = &members.quorum;
+        confirmed
+            && (quorum.current.is_met(agrees)
+                || quorum.next.as_ref().is_some_and(|n| n.is_met(agrees)))
     }
 
     /// Counts: elected when everyone agrees, a deadline when a quorum does.

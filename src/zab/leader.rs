@@ -8,9 +8,10 @@
 //!
 //! A learner that comes late goes through the same stages by itself, with the epoch as it is. What
 //! is sent to bring one up to date is in [`mod@transfer`]; pings, silence and what pings prove are in
-//! [`mod@liveness`].
+//! [`mod@liveness`]; changes of the membership are in [`mod@reconfig`].
 
 mod liveness;
+mod reconfig;
 mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -131,6 +132,8 @@ struct Link {
 #[derive(Clone, Debug)]
 struct Proposal {
     zxid: Zxid,
+    /// It changes the membership.
+    reconfig: bool,
     acks: BTreeSet<ServerId>,
 }
 
@@ -157,6 +160,8 @@ pub(super) struct Leader {
     /// Since when, while not serving, too few links stand.
     alone_since: Option<Instant>,
     anonymous: i64,
+    /// The membership has changed, and another is to lead: nothing is committed any more.
+    retiring: Option<reconfig::Retiring>,
 }
 
 impl Leader {
@@ -181,6 +186,7 @@ impl Leader {
             on_tick: false,
             alone_since: Some(now),
             anonymous: -1,
+            retiring: None,
         }
     }
 
@@ -254,6 +260,7 @@ impl Leader {
             LinkEvent::Image(_) => {}
         }
         self.check_alone(core, now);
+        self.check_retired(core);
     }
 
     pub fn handle_persisted(&mut self, core: &mut Core, now: Instant) {
@@ -263,7 +270,7 @@ impl Leader {
         for p in self.proposals.iter_mut().take_while(|p| p.zxid <= durable) {
             p.acks.insert(me);
         }
-        self.commit_ready(core);
+        self.commit_ready(core, now);
     }
 
     pub fn handle_log_read(&mut self, core: &mut Core, read: ReadId, found: Option<LogRead>) {
@@ -294,6 +301,9 @@ impl Leader {
         self.drop_silent(core, now);
         if !self.is_serving() {
             return;
+        }
+        if self.on_tick && self.retiring.is_some() {
+            return self.tick_retiring(core);
         }
         if self.on_tick && !self.has_quorum_of_links(core) {
             return core.leave(Why::QuorumLost);
@@ -326,6 +336,9 @@ impl Leader {
         now: Instant,
         txn: EncodedTxn,
     ) -> Result<(), ProposeError> {
+        if self.retiring.is_some() {
+            return Err(ProposeError::NotLeading);
+        }
         let next = self.next_zxid().ok_or(ProposeError::NotLeading)?;
         if mutant!(core, NoZxidWrap) && next.counter() >= core.options.counter_limit {
             self.last_proposed = Zxid::new(Epoch(next.epoch().0 + 1), 0);
@@ -346,13 +359,14 @@ impl Leader {
             }
         }
         self.last_proposed = txn.zxid;
-        self.proposals.push_back(Proposal { zxid: txn.zxid, acks: BTreeSet::new() });
+        let reconfig = core.note_proposal(now, &txn);
+        self.proposals.push_back(Proposal { zxid: txn.zxid, reconfig, acks: BTreeSet::new() });
         core.append(now, txn);
         Ok(())
     }
 
     pub fn sync(&mut self, core: &mut Core, token: u64) -> bool {
-        if !self.is_serving() {
+        if !self.is_serving() || self.retiring.is_some() {
             return false;
         }
         // A round that is under way began before this request, so it proves nothing about it.
@@ -389,7 +403,7 @@ impl Leader {
                 self.take_epoch_ack(core, now, link, &packet)
             }
             (Stage::Syncing | Stage::Synced | Stage::Active, PacketKind::Ack) => {
-                self.take_ack(core, link, packet.zxid);
+                self.take_ack(core, now, link, packet.zxid);
                 Ok(())
             }
             (Stage::Active, PacketKind::Ping) => {
@@ -491,7 +505,7 @@ impl Leader {
         Ok(())
     }
 
-    fn take_ack(&mut self, core: &mut Core, link: LinkId, zxid: Zxid) {
+    fn take_ack(&mut self, core: &mut Core, now: Instant, link: LinkId, zxid: Zxid) {
         let Some(l) = self.links.get_mut(&link) else { return };
         let history_ack = self.epoch.is_some_and(|e| zxid == Zxid::new(e, 0));
         if history_ack && l.stage == Stage::Syncing {
@@ -504,10 +518,10 @@ impl Leader {
             if self.is_serving() {
                 self.activate(core, link);
             } else {
-                self.check_established(core);
+                self.check_established(core, now);
             }
             early.into_iter().for_each(|zxid| self.count_ack(core, link, zxid));
-            self.commit_ready(core);
+            self.commit_ready(core, now);
         } else if zxid.counter() != 0 {
             // Counter 0 otherwise is the acknowledgement of UPTODATE, which Apache ignores too.
             if l.stage == Stage::Syncing {
@@ -515,7 +529,7 @@ impl Leader {
                 return;
             }
             self.count_ack(core, link, zxid);
-            self.commit_ready(core);
+            self.commit_ready(core, now);
         }
     }
 
@@ -538,6 +552,7 @@ impl Leader {
             let epoch = Epoch(self.highest.0 + 1);
             self.epoch = Some(epoch);
             self.phase = Phase::SavingAcceptedEpoch;
+            core.number_first_config(now, epoch);
             core.save_accepted_epoch(now, epoch);
         }
         let Some(epoch) = self.epoch else { return };
@@ -557,7 +572,7 @@ impl Leader {
         }
         if self.phase == Phase::Synchronising && core.current_epoch() >= epoch {
             self.history_acks.insert(core.me());
-            self.check_established(core);
+            self.check_established(core, now);
         }
     }
 
@@ -574,7 +589,7 @@ impl Leader {
         }
     }
 
-    fn check_established(&mut self, core: &mut Core) {
+    fn check_established(&mut self, core: &mut Core, now: Instant) {
         let Some(epoch) = self.epoch else { return };
         let me = core.me();
         let enough = self.is_quorum(core, &self.history_acks) || mutant!(core, ServeWithoutQuorum);
@@ -588,6 +603,7 @@ impl Leader {
         core.known_committed = core.known_committed.max(self.committed);
         core.vote.peer_epoch = epoch;
         core.deliver_through(self.committed, true);
+        self.activate_initial(core, now);
         core.act(Action::RoleChanged(RoleChange::Leading { epoch, serving: true }));
         let synced = self.links.iter().filter(|(_, l)| l.stage == Stage::Synced);
         for link in synced.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -613,10 +629,15 @@ impl Leader {
     // Broadcast.
 
     /// Commits from the front what a quorum has: in order, always.
-    fn commit_ready(&mut self, core: &mut Core) {
+    fn commit_ready(&mut self, core: &mut Core, now: Instant) {
         while let Some(first) = self.proposals.front()
-            && self.is_ack_quorum(core, &first.acks)
+            && self.retiring.is_none()
+            && self.is_ack_quorum(core, first)
         {
+            if first.reconfig {
+                self.commit_reconfig(core, now);
+                continue;
+            }
             let zxid = first.zxid;
             self.proposals.pop_front();
             self.committed = zxid;
@@ -653,10 +674,15 @@ impl Leader {
         quorum.is_met_by(set)
     }
 
-    fn is_ack_quorum(&self, core: &Core, set: &BTreeSet<ServerId>) -> bool {
+    fn is_ack_quorum(&self, core: &Core, proposal: &Proposal) -> bool {
+        let set = &proposal.acks;
         if mutant!(core, MinorityQuorum) {
             return set.len()
                 >= core.options.membership.quorum.voters().len().div_ceil(2).max(2) - 1;
+        }
+        if core.seen.as_ref().is_some_and(|seen| proposal.zxid.0 < seen.version) {
+            // Proposed before the change, so the rule in force is enough.
+            return core.options.membership.quorum.current.is_met(|s| set.contains(&s));
         }
         self.is_quorum(core, set)
     }

@@ -16,7 +16,9 @@
 //! follows ([`mod@connect`]); what a follower does for its observers is in [`mod@master`].
 
 mod connect;
+mod delivery;
 mod master;
+mod reconfig;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,10 +26,12 @@ use std::time::Duration;
 use super::action::*;
 use super::core::{Core, mutant};
 use super::leader::LearnerView;
+use super::membership::Membership;
 use super::options::Standing;
 use crate::proto::jute::Jute;
 use crate::proto::quorum::{
-    LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch, promised_silence,
+    LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch, designated_leader,
+    promised_silence,
 };
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
 use master::Master;
@@ -146,6 +150,8 @@ pub(super) struct Learner {
     /// Proposals to acknowledge once durable, and NEWLEADER is acknowledged.
     to_ack: VecDeque<Zxid>,
     last_op: OpId,
+    /// The config that NEWLEADER carried, where the membership may change.
+    offered: Option<Membership>,
     /// A mutant keeps transactions back until the epoch is saved (A13).
     #[cfg(any(test, feature = "sim"))]
     held_back: Vec<EncodedTxn>,
@@ -155,7 +161,7 @@ impl Learner {
     /// Begins to follow `leader`. After `failures` leaders in a row that did not take this server the
     /// first connect waits a little, so that one that refuses isn't asked at the network's speed.
     pub fn new(core: &mut Core, now: Instant, leader: ServerId, failures: u32) -> Learner {
-        let observer = !core.is_voter();
+        let observer = core.options.membership.is_observer(core.me());
         // Shorter than leaders wait for their followers, or the two would never meet.
         let wait = Duration::from_millis(match failures {
             0 => 0,
@@ -185,6 +191,7 @@ impl Learner {
             repeated_through: Zxid::ZERO,
             to_ack: VecDeque::new(),
             last_op: OpId(0),
+            offered: None,
             #[cfg(any(test, feature = "sim"))]
             held_back: Vec::new(),
         };
@@ -481,20 +488,21 @@ impl Learner {
             PacketKind::Proposal if self.phase.receives() => {
                 self.take_proposal(core, now, zxid, packet.payload(), true)
             }
-            PacketKind::Commit | PacketKind::CommitAndActivate if self.phase.receives() => {
-                self.take_commit(core, zxid)
+            PacketKind::Commit if self.phase.receives() => self.take_commit(core, zxid, None),
+            PacketKind::CommitAndActivate if self.phase.receives() => {
+                let leader = designated_leader(&packet)
+                    .map_err(|_| LinkError::Undecodable(packet.kind.name()))?;
+                self.commit_change(core, now, zxid, leader)
             }
             PacketKind::Inform if self.phase.receives() => {
                 self.take_proposal(core, now, zxid, packet.payload(), false)?;
-                self.take_commit(core, zxid)
+                self.take_commit(core, zxid, None)
             }
             PacketKind::InformAndActivate if self.phase.receives() => {
-                let data = packet.payload();
-                if data.len() < 8 {
-                    return Err(LinkError::Undecodable(packet.kind.name()));
-                }
-                self.take_proposal(core, now, zxid, data.slice(8..), false)?;
-                self.take_commit(core, zxid)
+                let leader = designated_leader(&packet)
+                    .map_err(|_| LinkError::Undecodable(packet.kind.name()))?;
+                self.take_proposal(core, now, zxid, packet.payload().slice(8..), false)?;
+                self.commit_change(core, now, zxid, leader)
             }
             PacketKind::NewLeader if self.phase == Phase::Receiving => {
                 self.take_new_leader(core, now, packet)
@@ -612,6 +620,7 @@ impl Learner {
             core.ask_snapshot |= !self.phase.has_acked();
             return Err(LinkError::Gap { last, got: zxid });
         }
+        core.note_proposal(now, &txn);
         self.last_op = core.append(now, txn);
         if acknowledge && !self.observer {
             self.to_ack.push_back(zxid);
@@ -626,7 +635,13 @@ impl Learner {
         Ok(())
     }
 
-    fn take_commit(&mut self, core: &mut Core, zxid: Zxid) -> Result<(), LinkError> {
+    /// `leader` is the one to lead from here on, where this commit changes the membership.
+    fn take_commit(
+        &mut self,
+        core: &mut Core,
+        zxid: Zxid,
+        leader: Option<ServerId>,
+    ) -> Result<(), LinkError> {
         if zxid <= self.repeated_through {
             return Ok(());
         }
@@ -650,7 +665,7 @@ impl Learner {
             self.deliver(core);
         }
         if let Some(master) = &mut self.master {
-            master.commit(core, zxid);
+            master.commit(core, zxid, leader);
         }
         Ok(())
     }
@@ -669,7 +684,7 @@ impl Learner {
         if let Some(text) = packet.data
             && !text.is_empty()
         {
-            core.act(Action::ConfigSeen(text));
+            self.take_offer(core, now, text);
         }
         self.phase = Phase::SavingHistory { through: self.last_op };
         #[cfg(any(test, feature = "sim"))]
@@ -716,6 +731,9 @@ impl Learner {
     }
 
     fn take_up_to_date(&mut self, core: &mut Core, now: Instant) {
+        if !self.take_membership(core, now) {
+            return;
+        }
         let epoch = self.epoch.unwrap_or_default();
         core.send_bare(self.link, PacketKind::Ack, Zxid::new(epoch, 0));
         if core.loading {
@@ -754,38 +772,6 @@ impl Learner {
             }
             Phase::SavingEpoch if core.current_epoch() >= epoch => self.ack_new_leader(core),
             _ => {}
-        }
-    }
-
-    /// One acknowledgement for each proposal: a leader looks each zxid up, and commits in order.
-    fn ack_durable(&mut self, core: &mut Core) {
-        if !self.phase.has_acked() {
-            return;
-        }
-        while let Some(zxid) = self.to_ack.front().copied()
-            && zxid <= core.history.durable()
-        {
-            self.to_ack.pop_front();
-            core.send_bare(self.link, PacketKind::Ack, zxid);
-        }
-    }
-
-    /// Applies what is committed; on a voter no further than it is durable (A18, ZOOKEEPER-4882).
-    fn deliver(&mut self, core: &mut Core) {
-        core.known_committed = core.known_committed.max(self.committed);
-        let through =
-            if self.observer { self.committed } else { self.committed.min(core.history.durable()) };
-        core.deliver_through(through, true);
-        self.pass_syncs(core);
-    }
-
-    /// Passes on the answers to syncs before which everything is delivered.
-    fn pass_syncs(&mut self, core: &mut Core) {
-        let delivered = core.history.delivered();
-        while self.held_syncs.front().is_some_and(|(zxid, _)| *zxid <= delivered)
-            && let Some((_, packet)) = self.held_syncs.pop_front()
-        {
-            core.act(Action::FromLeader(packet));
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The versioned membership: who votes, who observes. Addresses are the shell's matter; the text
-//! that travels in notifications and NEWLEADER is opaque here.
+//! The versioned membership: who votes, who observes. Addresses are the shell's matter: here they are
+//! only compared. The text that travels in notifications and NEWLEADER, and in transactions that
+//! change the membership, is read by a [`ConfigReader`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -17,8 +18,22 @@ pub struct Membership {
     pub quorum: Quorum,
     /// Members without a vote.
     pub observers: BTreeSet<ServerId>,
+    /// Where each member takes learners, as written: a leader whose place changes steps down.
+    pub places: BTreeMap<ServerId, String>,
     /// The config's text (Apache `QuorumVerifier.toString`), sent in notifications and NEWLEADER.
     pub text: Bytes,
+}
+
+/// How to read what members say of the membership; a peer without one never changes its own
+/// (`reconfigEnabled`).
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigReader {
+    /// A config's text.
+    pub read: fn(&Bytes) -> Option<Membership>,
+    /// The text in a transaction that changes the membership ([`EncodedTxn::reconfig`]).
+    ///
+    /// [`EncodedTxn::reconfig`]: super::EncodedTxn::reconfig
+    pub text_of: fn(&Bytes) -> Option<Bytes>,
 }
 
 impl Membership {
@@ -31,6 +46,7 @@ impl Membership {
             version: 0,
             quorum: Quorum::of(Rule::majority(voters)),
             observers: observers.into_iter().collect(),
+            places: BTreeMap::new(),
             text: Bytes::new(),
         }
     }
@@ -38,6 +54,27 @@ impl Membership {
     /// Whether this server has a vote.
     pub fn is_voter(&self, server: ServerId) -> bool {
         self.quorum.is_voter(server)
+    }
+
+    /// Whether this server only observes. One that isn't in the config does not: it follows, and its
+    /// word is not counted (Apache's non-voting participant).
+    pub fn is_observer(&self, server: ServerId) -> bool {
+        !self.is_voter(server) && self.observers.contains(&server)
+    }
+
+    /// The same members under another version, which is the text's last line.
+    pub fn with_version(&self, version: i64) -> Membership {
+        let text = String::from_utf8_lossy(&self.text);
+        let text = match text.rfind("version=") {
+            Some(at) => format!("{}version={version:x}", &text[..at]),
+            None => text.into_owned(),
+        };
+        Membership { version, text: Bytes::from(text), ..self.clone() }
+    }
+
+    /// Whether `leader` may go on leading under `new`: it votes there, in the same place.
+    pub fn keeps_leader(&self, new: &Membership, leader: ServerId) -> bool {
+        new.quorum.current.is_voter(leader) && self.places.get(&leader) == new.places.get(&leader)
     }
 
     /// Whether this server belongs to the ensemble at all.

@@ -38,6 +38,7 @@ mod learner;
 mod membership;
 pub mod options;
 pub mod quorum;
+mod reconfig;
 pub mod sync;
 
 use std::collections::BTreeSet;
@@ -51,7 +52,7 @@ pub use action::{
 pub use core::{Stats, SyncCounts};
 pub use history::History;
 pub use leader::{LearnerView, ProposeError};
-pub use membership::Membership;
+pub use membership::{ConfigReader, Membership};
 #[cfg(any(test, feature = "sim"))]
 pub use options::Mutant;
 pub use options::{DiskState, Options, Standing, StartError};
@@ -249,6 +250,20 @@ impl Peer {
         &self.core.options
     }
 
+    /// Whether a change of the membership is proposed, and not yet in force.
+    pub fn is_reconfiguring(&self) -> bool {
+        self.core.seen.is_some()
+    }
+
+    /// Whether a quorum of this membership's voters follows this leader in step, itself included
+    /// (Apache `Leader.isQuorumSynced`).
+    pub fn is_quorum_synced(&self, membership: &Membership) -> bool {
+        match &self.role {
+            Role::Leading(leader) => leader.is_quorum_synced(&self.core, membership),
+            _ => false,
+        }
+    }
+
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
         self.core.stats
@@ -261,6 +276,11 @@ impl Peer {
         if self.core.silent == Some(from) {
             self.core.silent = None;
             self.set_unreachable(now, self.core.unreachable.clone());
+        }
+        if matches!(self.role, Role::Draining(_) | Role::Electing(_))
+            && let Some(version) = self.core.adopt(now, &n)
+        {
+            self.look(now, Why::NewerConfig(version));
         }
         match &mut self.role {
             Role::Draining(waiting) => {
@@ -478,6 +498,9 @@ impl Peer {
             return;
         }
         self.end_role();
+        if why != Why::Reconfigured {
+            self.core.suggested = None;
+        }
         self.core.silent = match why {
             Why::LeaderSilent(leader) => Some(leader),
             _ => None,
@@ -501,6 +524,15 @@ impl Peer {
         }
         let Role::Draining(waiting) = &mut self.role else { return };
         let waiting = std::mem::take(waiting);
+        if let Some(vote) = self.core.suggested.take()
+            && self.core.standing == Standing::Sound
+        {
+            self.enter(now, vote);
+            for (from, n) in waiting {
+                self.handle_notification(now, from, n);
+            }
+            return;
+        }
         let options = &self.core.options;
         let waits = Waits {
             finalize: options.finalize_wait,
@@ -570,9 +602,12 @@ impl Peer {
     }
 
     fn follow_or_lead(&mut self, now: Instant, vote: Vote) {
-        if !matches!(self.role, Role::Electing(_)) {
-            return;
+        if matches!(self.role, Role::Electing(_)) {
+            self.enter(now, vote);
         }
+    }
+
+    fn enter(&mut self, now: Instant, vote: Vote) {
         self.core.vote = vote;
         if vote.leader == self.core.me() {
             self.role = Role::Leading(Box::new(Leader::new(&mut self.core, now)));

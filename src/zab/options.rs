@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::action::EncodedTxn;
-use super::membership::Membership;
+use super::membership::{ConfigReader, Membership};
 use crate::types::{Epoch, ServerId, Zxid};
 
 /// The shortest silence that makes a learner leave, unless `syncLimit` is shorter.
@@ -47,6 +47,10 @@ pub struct Options {
     pub log_sync: bool,
     /// `observerMasterPort` is set: a follower serves observers, and an observer learns from one.
     pub observer_masters: bool,
+    /// How configs are read; None: the membership never changes (`reconfigEnabled=false`).
+    pub reconfig: Option<ConfigReader>,
+    /// A config that was proposed when this server stopped, and may have been committed.
+    pub seen: Option<Membership>,
     /// The counter at which a leader steps down, so that a new epoch begins: 0xffffffff. Lower in
     /// tests, which can't wait for so many transactions.
     pub counter_limit: u32,
@@ -76,6 +80,8 @@ impl Options {
             force_snapshot_sync: false,
             log_sync: true,
             observer_masters: false,
+            reconfig: None,
+            seen: None,
             counter_limit: Zxid::COUNTER_MAX,
             #[cfg(any(test, feature = "sim"))]
             mutant: None,

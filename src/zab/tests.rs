@@ -3,6 +3,7 @@
 
 mod leader;
 mod learner;
+mod reconfig;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,6 +18,10 @@ fn z(epoch: i64, counter: u32) -> Zxid {
 
 fn txn(zxid: Zxid) -> EncodedTxn {
     EncodedTxn::new(zxid, Bytes::copy_from_slice(&zxid.0.to_be_bytes()))
+}
+
+fn one_line(text: &Bytes) -> String {
+    String::from_utf8_lossy(text).replace('\n', " ")
 }
 
 fn short(zxid: Zxid) -> String {
@@ -102,6 +107,10 @@ impl Bench {
                         DiskOp::SaveAcceptedEpoch(e) => format!("disk: accepted {e}"),
                         DiskOp::SaveCurrentEpoch(e) => format!("disk: current {e}"),
                         DiskOp::Truncate(to) => format!("disk: cut {}", short(*to)),
+                        DiskOp::SaveConfig { text, active } => {
+                            let what = if *active { "config" } else { "next config" };
+                            format!("disk: {what} {}", one_line(text))
+                        }
                         DiskOp::InstallSnapshot { zxid, .. } => {
                             format!("disk: install {}", short(*zxid))
                         }
@@ -133,6 +142,7 @@ impl Bench {
                 Action::FromLeader(packet) => format!("from up: {}", packet.kind.name()),
                 Action::AnswerPing { .. } => "answer ping".to_owned(),
                 Action::ConfigSeen(_) => continue,
+                Action::ConfigActive { text, .. } => format!("active {}", one_line(&text)),
             });
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Delivery, Member, Ticket};
 use crate::proto::opcode::OpCode;
+use crate::proto::txn::Txn;
 use crate::replica::{Deliver, reply};
 use crate::state::watch::WatchTable;
 use crate::state::{EventKind, StateMachine, TxnResult};
@@ -72,9 +73,9 @@ impl Member {
             }
         }
         let Some(result) = result else { return told };
-        let ticket = match self.deliveries.pop_front() {
-            Some(Delivery::Txn { ticket, .. }) => ticket,
-            _ => None,
+        let (ticket, txn) = match self.deliveries.pop_front() {
+            Some(Delivery::Txn { ticket, entry }) => (ticket, Some(entry.txn)),
+            _ => (None, None),
         };
         match ticket {
             None | Some(Ticket::Upgrade | Ticket::Observer(_)) => {}
@@ -84,7 +85,12 @@ impl Member {
             }
             Some(Ticket::Request { conn, xid, opcode, .. }) => {
                 self.scratch.clear();
-                reply::write_result(&mut self.scratch, opcode, xid, &result);
+                match txn {
+                    Some(Txn::SetData { data, .. }) if opcode == OpCode::RECONFIG => {
+                        reply::write_reconfig(&mut self.scratch, xid, &result, data);
+                    }
+                    _ => reply::write_result(&mut self.scratch, opcode, xid, &result),
+                }
                 out.frame(conn, &self.scratch, 1);
             }
             Some(ticket @ Ticket::Connect { conn, .. }) => {

@@ -230,7 +230,7 @@ impl World {
             }
             Action::AnswerPing { zxid } => self.servers[n].member.answer_ping(zxid),
             Action::Synced { token } => self.servers[n].member.handle_synced(token),
-            Action::ConfigSeen(_) => {}
+            Action::ConfigSeen(_) | Action::ConfigActive { .. } => {}
             other => panic!("{other:?}"),
         }
     }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 pub use crate::host::files::{Job, Options, Report};
 
+use super::config_files::ConfigFiles;
 use crate::host::files::{Files, World, read_range};
 use crate::server::clock::{Clock, Spread};
 use crate::server::inbox::Inbox;
@@ -39,6 +40,8 @@ pub struct DiskThread {
 /// What the log thread works on, or the owner while that is idle.
 struct Desk {
     files: Mutex<Files>,
+    /// The files of a membership that changes.
+    configs: Option<ConfigFiles>,
     /// What the files have said and nobody has been told yet.
     said: Arc<Mutex<Vec<Report>>>,
     /// Jobs that the thread is done with.
@@ -49,10 +52,12 @@ struct Desk {
 
 impl DiskThread {
     /// Starts the thread. `log` goes on after the last transaction there is; `report` is called
-    /// from the thread and must not block; `clock` is for measuring syncs.
+    /// from the thread and must not block; `clock` is for measuring syncs; `configs` are the files of a
+    /// membership that changes.
     pub fn start(
         options: Options,
         log: TxnLog,
+        configs: Option<ConfigFiles>,
         clock: impl Fn() -> Instant + Send + 'static,
         report: impl Fn(Report) + Send + Sync + 'static,
     ) -> std::io::Result<DiskThread> {
@@ -68,6 +73,7 @@ impl DiskThread {
         };
         let desk = Arc::new(Desk {
             files: Mutex::new(Files::new(options, log, world)),
+            configs,
             said,
             finished: AtomicU64::new(0),
             sync_us: AtomicU64::new(0),
@@ -138,6 +144,11 @@ impl Desk {
                     tell();
                     return ended;
                 };
+                if let Job::Op(_, DiskOp::SaveConfig { text, active }) = &job
+                    && let Some(configs) = &self.configs
+                {
+                    configs.save(text, *active);
+                }
                 let mut done = files.take(job);
                 if done.is_ok() && files.is_full() {
                     done = files.commit();

@@ -16,10 +16,13 @@ use std::time::Duration;
 use parking_lot::RwLockWriteGuard;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant as Due, Sleep};
+use tokio::sync::watch;
 
 use super::disk::Report;
 use super::figures::Figures;
 use super::shell::{self, Handled, Shell};
+use crate::config::QuorumConfig;
+use crate::config::dynamic::HostPort;
 use crate::host::member::{Around, Exit, MemberNode};
 use crate::host::transfer::{self, Cell, StateCell};
 use crate::ops::metrics::{Basic, Counter};
@@ -68,6 +71,8 @@ pub struct Node {
     pub warn_above: Duration,
     /// From [`Node::runtime`]: the links live on it.
     pub runtime: Runtime,
+    /// Told where clients are to connect, when the membership says so.
+    pub client_addresses: watch::Sender<Option<HostPort>>,
 }
 
 /// What the thread keeps from turn to turn.
@@ -92,6 +97,10 @@ struct Surroundings {
     looking_since: Option<Instant>,
     /// When it last served, while it does not.
     away_since: Option<Instant>,
+    /// Where clients are to connect, when the membership says so.
+    client_addresses: watch::Sender<Option<HostPort>>,
+    /// The membership's text, where it has changed.
+    membership: Option<String>,
 }
 
 impl Node {
@@ -124,6 +133,8 @@ impl Node {
                 leading_since: Instant::default(),
                 looking_since: None,
                 away_since: None,
+                client_addresses: self.client_addresses,
+                membership: None,
             },
             inbox: self.inbox,
             reports: Vec::new(),
@@ -350,6 +361,18 @@ impl Around for Surroundings {
         self.shell.resynced()
     }
 
+    fn config_changed(&mut self, now: Now, text: &[u8], member: &Member) {
+        let text = String::from_utf8_lossy(text).into_owned();
+        if let Ok(config) = QuorumConfig::parse(&text, true) {
+            let own = config.members.get(&member.peer().id());
+            if let Some(client) = own.and_then(|own| own.client.clone()) {
+                self.client_addresses.send_replace(Some(client));
+            }
+        }
+        self.membership = Some(text);
+        self.refresh_view(now, member);
+    }
+
     fn role_changed(&mut self, now: Now, change: &RoleChange, member: &Member) {
         if matches!(change, RoleChange::Leading { .. }) {
             self.leading_since = now.mono;
@@ -404,7 +427,7 @@ impl Surroundings {
         let leading = member.is_leading();
         let serving = member.is_serving();
         let masters = peer.options().observer_masters;
-        let observer = !peer.options().membership.is_voter(peer.id());
+        let observer = peer.options().membership.is_observer(peer.id());
         let read_only = member.is_read_only();
         self.shared.rules.load.read_only.store(read_only, Ordering::Relaxed);
         let mode = match (leading, observer) {
@@ -438,6 +461,7 @@ impl Surroundings {
             observer_master: peer.source().filter(|_| observer).map(|source| source.0),
             synced_observers: (mode == Mode::Follower && serving && masters)
                 .then(|| synced(true) as u64),
+            membership: self.membership.clone(),
         };
     }
 }

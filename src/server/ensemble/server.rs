@@ -5,20 +5,26 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dashmap::DashMap;
 use parking_lot::RwLock;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
+use super::config_files::ConfigFiles;
 use super::disk;
 use super::node::Node;
 use super::setup::Setup;
 use super::shell::Shell;
-use crate::config::Config;
+use crate::config::dynamic::HostPort;
+use crate::config::{Config, Endpoint};
 use crate::host::start;
 use crate::host::transfer::Cell;
 use crate::ops::Metrics;
 use crate::ops::metrics::Basic;
 use crate::ops::stats::Mode;
 use crate::replica::ensemble::{LocalSessions, Member};
+use crate::replica::membership::{self, Rules};
 use crate::replica::password::Passwords;
 use crate::replica::session::Sessions;
 use crate::server::client::Clients;
@@ -30,10 +36,12 @@ use crate::server::report::Reporter;
 use crate::server::snapshotter::Snapshotter;
 use crate::server::standalone::{bind, purge, replica_options, rules, watch_limits};
 use crate::server::{StartError, load};
+use crate::state::StateMachine;
 use crate::state::watch::WatchTable;
 use crate::storage::disk::DiskRef;
 use crate::storage::{LogOptions, RealDisk};
-use crate::types::Zxid;
+use crate::types::{Zxid, path};
+use crate::zab::Membership;
 
 /// A running member.
 pub struct EnsembleMember {
@@ -43,6 +51,57 @@ pub struct EnsembleMember {
     node: Option<JoinHandle<()>>,
     lanes: Lanes,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// The config that the log has, where it is newer than the files: they could not be written. It may not
+/// be committed. Files without a version are somebody's decision, and count for more.
+fn logged_config(
+    state: &StateMachine,
+    version: i64,
+    kept: Option<Membership>,
+) -> Option<Membership> {
+    let data = state.node(path::CONFIG)?.data().map(Bytes::copy_from_slice);
+    let logged = data.and_then(|data| (membership::READER.read)(&data));
+    let newest = kept.as_ref().map_or(version, |kept| kept.version.max(version));
+    logged.filter(|logged| version > 0 && logged.version > newest).or(kept)
+}
+
+/// Accepts clients, where the membership says. An address that can't be bound leaves the port where
+/// it is; Apache then has none.
+async fn accept(
+    clients: Arc<Clients>,
+    listener: TcpListener,
+    mut endpoint: Endpoint,
+    backlog: Option<u32>,
+    mut addresses: watch::Receiver<Option<HostPort>>,
+) {
+    let mut accepting = AbortOnDrop(tokio::spawn(Arc::clone(&clients).accept(listener)));
+    while addresses.changed().await.is_ok() {
+        let Some(HostPort { host, port }) = addresses.borrow_and_update().clone() else { continue };
+        let wanted = Endpoint { host: Some(host).filter(|host| host != "0.0.0.0"), port };
+        if wanted == endpoint {
+            continue;
+        }
+        match bind(&wanted, backlog).await {
+            Ok(listener) => {
+                tracing::info!("clients connect at {wanted} from now on");
+                accepting = AbortOnDrop(tokio::spawn(Arc::clone(&clients).accept(listener)));
+                endpoint = wanted;
+            }
+            Err(error) => tracing::error!("client address {wanted} can't be bound: {error}"),
+        }
+    }
+    std::future::pending::<()>().await;
+    drop(accepting);
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn disk_options(config: &Config, disk: &DiskRef) -> disk::Options {
@@ -118,6 +177,10 @@ impl EnsembleMember {
         let text = setup.peer.membership.text.to_vec();
         let version = Zxid(setup.peer.membership.version);
         let now = clock.now();
+        if setup.peer.reconfig.is_some() {
+            let kept = setup.peer.seen.take();
+            setup.peer.seen = logged_config(&state, setup.peer.membership.version, kept);
+        }
         state.init_config(&text, version, now.wall, &mut Vec::new());
         let first_id = Sessions::first_id(me.0, now.wall.0);
         let options = replica_options(&config, passwords(&config)?, first_id);
@@ -127,6 +190,12 @@ impl EnsembleMember {
                 enabled: config.sessions.local_enabled,
                 upgrading: config.sessions.local_upgrading_enabled,
             });
+        if config.quorum.reconfig_enabled {
+            member = member.with_reconfig(Rules {
+                multi_address: config.quorum.multi_address,
+                standalone_enabled: config.quorum.standalone_enabled,
+            });
+        }
         if config.sessions.read_only_mode {
             member = member.with_read_only_mode(now);
         }
@@ -141,6 +210,7 @@ impl EnsembleMember {
                 leader: None,
                 observer_master: None,
                 synced_observers: None,
+                membership: None,
             }),
             state: Arc::clone(&state),
             watches: WatchTable::with_limits(watch_limits(&config)),
@@ -162,6 +232,10 @@ impl EnsembleMember {
             move || done.send(Event::SnapshotDone),
         )
         .map_err(StartError::System)?;
+        let configs = ConfigFiles::of(&config);
+        if let Some(configs) = &configs {
+            configs.back_up(&config);
+        }
         let delivering = Arc::clone(&inbox);
         let runtime = Node::runtime().map_err(StartError::System)?;
         let shell = Shell::start(
@@ -169,10 +243,12 @@ impl EnsembleMember {
             runtime.handle().clone(),
             disk_options,
             log,
+            configs,
             move || clock.mono(),
             move |event| delivering.send(Event::Quorum(event)),
         )
         .await?;
+        let (client_addresses, addresses) = watch::channel(None);
         let node = Node {
             shared: Arc::clone(&shared),
             inbox: Arc::clone(&inbox),
@@ -185,6 +261,7 @@ impl EnsembleMember {
             leader_serves: config.quorum.leader_serves,
             warn_above: Duration::from_millis(config.storage.fsync_warning_threshold_ms),
             runtime,
+            client_addresses,
         };
         let node = node.start().map_err(StartError::System)?;
         let reporter = Reporter::new(
@@ -198,7 +275,8 @@ impl EnsembleMember {
         let sweep = tokio::spawn(Arc::clone(&clients).sweep());
         let purge = tokio::spawn(purge(Arc::clone(&config), disk));
         let scrape = crate::server::scrape::start(&config, &clients).await?;
-        let accept = tokio::spawn(clients.accept(listener));
+        let backlog = config.listen.backlog;
+        let accept = tokio::spawn(accept(clients, listener, endpoint, backlog, addresses));
         let tasks = [accept, sweep, purge].into_iter().chain(scrape).collect();
         Ok(EnsembleMember { client, inbox, node: Some(node), lanes, tasks })
     }

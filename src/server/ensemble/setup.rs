@@ -1,17 +1,14 @@
 //! From the configuration to what the parts of an ensemble member need.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::config::{Config, QuorumConfig, QuorumRule, Role};
+use crate::config::{Config, QuorumConfig, Role};
+use crate::replica::membership::{self, membership};
 use crate::server::election_link::{self, PeerAddress};
 use crate::server::net::HostPort;
 use crate::server::quorum_link;
 use crate::types::{Map, ServerId, map};
-use crate::zab::quorum::{Quorum, Rule};
-use crate::zab::{self, Membership};
+use crate::zab;
 
 /// Apache reads at most this much beyond `jute.maxbuffer` between servers, or that once more (`zookeeper.jute.maxbuffer.extrasize`, ZOOKEEPER-3496): the largest request
 /// still has a header.
@@ -49,31 +46,12 @@ pub struct Setup {
     pub learner_ports: Map<ServerId, Vec<HostPort>>,
     /// Where each voter serves observers while it follows; empty without `observerMasterPort`.
     pub master_ports: Map<ServerId, Vec<HostPort>>,
+    /// The members as they are at the start.
+    pub members: QuorumConfig,
+    /// `observerMasterPort`.
+    pub master_port: Option<u16>,
     /// How long one attempt to reach a leader may take.
     pub dial_limit: Duration,
-}
-
-/// Who votes and who observes, for Zab.
-pub fn membership(config: &QuorumConfig) -> Membership {
-    let rule = match &config.rule {
-        QuorumRule::Majority => Rule::majority(config.voters().map(|member| member.id)),
-        QuorumRule::Hierarchical { groups, weights } => {
-            let mut by_group: BTreeMap<i64, BTreeMap<ServerId, u64>> = BTreeMap::new();
-            for member in config.voters() {
-                let group = groups.get(&member.id).copied().unwrap_or_default();
-                let weight = weights.get(&member.id).copied().unwrap_or(0);
-                let weight = u64::try_from(weight).unwrap_or(0);
-                by_group.entry(group).or_default().insert(member.id, weight);
-            }
-            Rule::Groups(by_group.into_values().collect())
-        }
-    };
-    Membership {
-        version: config.version,
-        quorum: Quorum::of(rule),
-        observers: config.observers().map(|member| member.id).collect(),
-        text: Bytes::from(config.to_string()),
-    }
 }
 
 fn election_addresses(member: &crate::config::Member) -> Vec<HostPort> {
@@ -117,12 +95,16 @@ impl Setup {
         let tick = Duration::from_millis(config.timing.tick_time_ms.into());
         let ms = Duration::from_millis;
 
-        let mut membership = membership(members);
+        let mut members_of_zab = membership(members);
         if quorum.role == Role::Observer {
-            membership.observers.insert(me);
+            members_of_zab.observers.insert(me);
         }
-        let mut peer = zab::Options::new(me, membership);
+        let mut peer = zab::Options::new(me, members_of_zab);
         peer.tick = tick;
+        if quorum.reconfig_enabled {
+            peer.reconfig = Some(membership::READER);
+            peer.seen = quorum.next_config.as_ref().map(membership);
+        }
         peer.init_limit = quorum.init_limit_ticks;
         peer.sync_limit = quorum.sync_limit_ticks;
         peer.notification_min = ms(quorum.notification_min_ms);
@@ -169,6 +151,16 @@ impl Setup {
             ticks => ticks,
         };
         let dial_limit = tick * connect_ticks.max(1);
-        Ok(Setup { peer, election, links, learner_ports, master_ports, dial_limit })
+        let (members, master_port) = (members.clone(), quorum.observer_master_port);
+        Ok(Setup {
+            peer,
+            election,
+            links,
+            learner_ports,
+            master_ports,
+            members,
+            master_port,
+            dial_limit,
+        })
     }
 }

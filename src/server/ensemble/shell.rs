@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use super::config_files::ConfigFiles;
 use super::disk::{self, DiskThread, Job, Report};
+use super::members::Members;
 use super::setup::Setup;
 use crate::proto::election::Notification;
 use crate::proto::jute::Write;
@@ -62,6 +64,8 @@ pub struct Shell {
     disk_options: disk::Options,
     learner_ports: Map<ServerId, Vec<HostPort>>,
     master_ports: Map<ServerId, Vec<HostPort>>,
+    /// The members in force and, beside them, those that were proposed.
+    members: Members,
     dial_limit: Duration,
     deliver: Deliver,
     next_image: u64,
@@ -89,6 +93,7 @@ impl Shell {
         links: tokio::runtime::Handle,
         disk_options: disk::Options,
         log: TxnLog,
+        configs: Option<ConfigFiles>,
         clock: impl Fn() -> Instant + Send + 'static,
         deliver: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Shell, BindError> {
@@ -107,10 +112,9 @@ impl Shell {
         );
         let reporting = Arc::clone(&deliver);
         let report = move |report| reporting(Event::Disk(report));
-        let disk =
-            DiskThread::start(disk_options.clone(), log, clock, report).map_err(|source| {
-                BindError { address: "log thread".to_owned(), attempts: 1, source }
-            })?;
+        let disk = DiskThread::start(disk_options.clone(), log, configs, clock, report).map_err(
+            |source| BindError { address: "log thread".to_owned(), attempts: 1, source },
+        )?;
         Ok(Shell {
             election,
             inbox,
@@ -119,6 +123,7 @@ impl Shell {
             disk_options,
             learner_ports: setup.learner_ports.clone(),
             master_ports: setup.master_ports.clone(),
+            members: Members::new(setup),
             dial_limit: setup.dial_limit,
             deliver,
             next_image: 1,
@@ -256,9 +261,32 @@ impl Shell {
                 let report = move |report| deliver(Event::Disk(report));
                 disk::read_log(self.disk_options.clone(), read, after, through, report);
             }
+            Action::ConfigSeen(text) => {
+                if self.members.see(&text) {
+                    self.use_addresses();
+                }
+                return Some(Action::ConfigSeen(text));
+            }
+            Action::ConfigActive { text, version } => {
+                if self.members.activate(&text) {
+                    self.use_addresses();
+                }
+                return Some(Action::ConfigActive { text, version });
+            }
             other => return Some(other),
         }
         None
+    }
+
+    /// Members are reached where the membership says from now on.
+    fn use_addresses(&mut self) {
+        let members = &self.members;
+        self.learner_ports = members.learner_ports();
+        self.master_ports = members.master_ports();
+        self.election.set_peers(members.election_peers());
+        if let Some((learners, observers)) = members.own_ports() {
+            self.links.move_to(learners, observers);
+        }
     }
 
     /// Queues the stream of a snapshot behind its SNAP packet.

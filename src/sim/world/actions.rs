@@ -60,7 +60,8 @@ impl<H: Host> World<H> {
             Action::FromLearner { .. }
             | Action::FromLeader(_)
             | Action::AnswerPing { .. }
-            | Action::ConfigSeen(_) => {}
+            | Action::ConfigSeen(_)
+            | Action::ConfigActive { .. } => {}
         }
     }
 
@@ -98,6 +99,8 @@ impl<H: Host> World<H> {
                     crate::zab::Why::FollowerAhead(_) => "looking: follower ahead",
                     crate::zab::Why::LaterEpoch { .. } => "looking: later epoch",
                     crate::zab::Why::DiskStalled(_) => "looking: disk stalled",
+                    crate::zab::Why::Reconfigured => "looking: reconfigured",
+                    crate::zab::Why::NewerConfig(_) => "looking: newer config",
                     crate::zab::Why::RolledOver => "looking: rolled over",
                 });
                 (self.ghost.leads[host], self.ghost.joined[host]) = (None, None);

@@ -177,7 +177,7 @@ impl Leader {
 
     fn send_new_leader(&self, core: &mut Core, link: LinkId) {
         let zxid = Zxid::new(self.epoch.unwrap_or_default(), 0);
-        let text = core.options.membership.text.clone();
+        let text = core.last_seen();
         core.send(link, QuorumPacket::with_data(PacketKind::NewLeader, zxid, text));
     }
 

@@ -9,7 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::proto::quorum::{PacketKind, QuorumPacket, ack_epoch_current, leader_info, quick_ping};
+use crate::proto::quorum::{
+    PacketKind, QuorumPacket, ack_epoch_current, inform_and_activate, leader_info, quick_ping,
+};
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
 use crate::zab::action::*;
 use crate::zab::core::Core;
@@ -140,11 +142,14 @@ impl Master {
         }
     }
 
-    /// Everything through `zxid` is committed now.
-    pub fn commit(&mut self, core: &mut Core, zxid: Zxid) {
+    /// Everything through `zxid` is committed now; with `leader`, the membership changes by it.
+    pub fn commit(&mut self, core: &mut Core, zxid: Zxid, leader: Option<ServerId>) {
         self.committed = zxid;
         let data = core.history.find(zxid).map(|t| t.bytes.clone());
-        let packet = QuorumPacket { kind: PacketKind::Inform, zxid, data, auth: None };
+        let packet = match (leader, data) {
+            (Some(leader), Some(data)) => inform_and_activate(zxid, leader, &data),
+            (_, data) => QuorumPacket { kind: PacketKind::Inform, zxid, data, auth: None },
+        };
         for (link, l) in &self.links {
             if matches!(l.stage, Stage::Syncing | Stage::Active) {
                 core.send(*link, packet.clone());
@@ -314,7 +319,7 @@ impl Master {
             core.send(link, QuorumPacket::with_data(PacketKind::Proposal, zxid, bytes));
             core.send_bare(link, PacketKind::Commit, zxid);
         }
-        let text = core.options.membership.text.clone();
+        let text = core.last_seen();
         let zxid = Zxid::new(self.epoch, 0);
         core.send(link, QuorumPacket::with_data(PacketKind::NewLeader, zxid, text));
         self.set_stage(link, Stage::Syncing);

@@ -102,6 +102,7 @@ impl Learner {
                         DiskOp::SaveCurrentEpoch(epoch) => format!("current {}", epoch.0),
                         DiskOp::Truncate(last) => format!("truncate {:#x}", last.0),
                         DiskOp::InstallSnapshot { .. } => "install".to_owned(),
+                        DiskOp::SaveConfig { .. } => "config".to_owned(),
                     });
                     self.peer.handle_persisted(self.now, done);
                 }
