@@ -9,6 +9,7 @@ mod cases;
 mod load;
 mod masters;
 mod read_only;
+mod reconfig;
 mod secret;
 mod tree;
 
@@ -60,6 +61,16 @@ pub fn add(suite: &mut Suite) {
         });
     }
     suite.add("quorum", "secret_file", Level::Quick, secret::case);
+    for (letters, level) in [
+        ("rrrr", Level::Quick),
+        ("aarr", Level::Ci),
+        ("aara", Level::Ci),
+        ("rrar", Level::Ci),
+        ("raaa", Level::Full),
+        ("aaaa", Level::Full),
+    ] {
+        suite.add("quorum", format!("reconfig::{letters}"), level, move || reconfig::case(letters));
+    }
     for letters in ["rrro", "aarO", "rrao", "rraO", "aaaO"] {
         suite.add("quorum", format!("observer::{letters}"), Level::Ci, move || {
             cases::observer(letters)

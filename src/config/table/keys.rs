@@ -69,7 +69,7 @@ pub const KEYS: &[Key] = &[
     row("electionAlg", File, Int(3, 3), "3", Honoured, "election algorithm; only 3 (fast leader election) exists"),
     row("peerType", File, Word(&["participant", "observer"]), "participant", Honoured, "whether this server votes"),
     row("standaloneEnabled", File, Bool, "true", Honoured, "one server line still means standalone"),
-    row("reconfigEnabled", File, Bool, "false", NotYet("the membership can't be changed at run time yet"), "the membership may be changed at run time"),
+    row("reconfigEnabled", File, Bool, "false", Honoured, "the membership may be changed at run time"),
     row("dynamicConfigFile", File, Path, "", Honoured, "file of the server, group and weight lines"),
     row("server.*", File, Text, "", Honoured, "a member: host:quorumPort:electionPort[:role][;[host:]clientPort]"),
     row("group*", File, Text, "", Honoured, "members of a group: group.1=1:2:3"),
