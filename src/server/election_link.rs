@@ -196,6 +196,10 @@ struct Shared {
     greetings: Mutex<VecDeque<AbortHandle>>,
     generations: AtomicU64,
     anonymous: AtomicU64,
+    /// This member's own addresses: those of the options, until the membership says otherwise.
+    own: Mutex<Vec<HostPort>>,
+    /// Those who accept at them.
+    accepting: Mutex<Vec<AbortHandle>>,
 }
 
 /// The election port of this member. Dropping it does not stop it: call
@@ -209,7 +213,7 @@ pub struct ElectionLinks {
 impl ElectionLinks {
     /// Binds the port and starts listening. Nobody is dialled before there is a message for them.
     pub async fn start(options: Options, inbox: Arc<Inbox>) -> Result<ElectionLinks, BindError> {
-        let listeners = bind(&options).await?;
+        let listeners = bind(&options, &options.listen).await?;
         let local = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let shared = Arc::new(Shared {
             inbox,
@@ -218,13 +222,12 @@ impl ElectionLinks {
             greetings: Mutex::new(VecDeque::new()),
             generations: AtomicU64::new(0),
             anonymous: AtomicU64::new(0),
+            own: Mutex::new(options.advertised.clone()),
+            accepting: Mutex::new(Vec::new()),
             options,
         });
         shared.set_peers(shared.options.peers.clone());
-        for listener in listeners {
-            let accepting = Arc::clone(&shared);
-            shared.tasks.spawn(async move { accept(accepting, listener).await });
-        }
+        shared.accept_at(listeners);
         Ok(ElectionLinks { shared, local })
     }
 
@@ -248,6 +251,26 @@ impl ElectionLinks {
             Some(link) => link.wake.notify_one(),
             None => shared.dial(to, peer),
         }
+    }
+
+    /// This member's port is somewhere else from now on, where it says so to others. An address that
+    /// can't be bound is tried again.
+    pub fn move_to(&self, own: Vec<HostPort>) {
+        let shared = Arc::clone(&self.shared);
+        if std::mem::replace(&mut *shared.own.lock(), own.clone()) == own {
+            return;
+        }
+        shared.accepting.lock().drain(..).for_each(|task| task.abort());
+        let moving = Arc::clone(&shared);
+        let task = shared.tasks.spawn(async move {
+            loop {
+                match bind(&moving.options, &own).await {
+                    Ok(listeners) => return moving.accept_at(listeners),
+                    Err(error) => tracing::error!(%error, "the election port can't be moved yet"),
+                }
+            }
+        });
+        shared.accepting.lock().push(task);
     }
 
     /// Replaces the configuration; connections to peers that are no longer in it are closed.
@@ -277,14 +300,14 @@ impl ElectionLinks {
     }
 }
 
-async fn bind(options: &Options) -> Result<Vec<TcpListener>, BindError> {
+async fn bind(options: &Options, at: &[HostPort]) -> Result<Vec<TcpListener>, BindError> {
     let mut attempts = 0;
     loop {
         attempts += 1;
-        match net::listen(&options.listen, options.listen_on_all).await {
+        match net::listen(at, options.listen_on_all).await {
             Ok(listeners) => return Ok(listeners),
             Err(source) if options.bind_attempts != 0 && attempts >= options.bind_attempts => {
-                let address: Vec<_> = options.listen.iter().map(HostPort::to_string).collect();
+                let address: Vec<_> = at.iter().map(HostPort::to_string).collect();
                 return Err(BindError { address: address.join("|"), attempts, source });
             }
             Err(error) => tracing::warn!(%error, attempts, "election port not bound, retrying"),
@@ -330,6 +353,14 @@ async fn read_hello(stream: &mut TcpStream) -> io::Result<(Hello, BytesMut)> {
 }
 
 impl Shared {
+    fn accept_at(self: &Arc<Self>, listeners: Vec<TcpListener>) {
+        let accepting = listeners.into_iter().map(|listener| {
+            let shared = Arc::clone(self);
+            self.tasks.spawn(async move { accept(shared, listener).await })
+        });
+        *self.accepting.lock() = accepting.collect();
+    }
+
     fn set_peers(self: &Arc<Self>, configured: Vec<PeerAddress>) {
         let mut peers = self.peers.lock();
         peers.retain(|id, peer| !peer.member || configured.iter().any(|c| c.id == *id));
@@ -594,7 +625,7 @@ impl Shared {
         stream.set_nodelay(true)?;
         let hello = Hello {
             server: self.options.me,
-            addresses: self.options.advertised.iter().map(HostPort::to_string).collect(),
+            addresses: self.own.lock().iter().map(HostPort::to_string).collect(),
         };
         stream.write_all(&hello.encode()).await?;
         if id > self.options.me {

@@ -354,3 +354,20 @@ async fn half_a_hello_is_closed_in_time_and_takes_no_place() {
     good.write_all(&frame(b"vote")).await.expect("message");
     assert_eq!(a.receive().await, (2, text("vote")));
 }
+
+#[tokio::test]
+async fn a_port_that_moves_is_at_its_new_place_only_and_links_stay() {
+    let mut a = Node::start(1, &[]).await;
+    let old = a.port();
+    let mut b = Node::start(2, &[(1, old)]).await;
+    b.links.send(ServerId(1), text("before"));
+    assert_eq!(a.receive().await, (2, text("before")));
+    let new = free_port();
+    a.links.move_to(vec![HostPort::new("127.0.0.1", new)]);
+    a.links.send(ServerId(2), text("meanwhile"));
+    assert_eq!(b.receive().await, (1, text("meanwhile")));
+    let c = Node::start(3, &[(1, new)]).await;
+    c.links.send(ServerId(1), text("after"));
+    assert_eq!(a.receive().await, (3, text("after")));
+    assert!(TcpStream::connect(("127.0.0.1", old)).await.is_err(), "nobody listens there");
+}

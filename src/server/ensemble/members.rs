@@ -74,6 +74,11 @@ impl Members {
         self.master_port.map_or_else(map, |port| setup::master_ports(&self.active, port))
     }
 
+    /// Where this member's election port is to be.
+    pub fn own_election(&self) -> Option<Vec<HostPort>> {
+        self.active.members.get(&self.me).map(setup::election_addresses)
+    }
+
     /// Where this member's learner port is to be, and the one for observers.
     pub fn own_ports(&self) -> Option<(Vec<HostPort>, Vec<HostPort>)> {
         let learners = setup::learner_ports(&self.active).remove(&self.me)?;

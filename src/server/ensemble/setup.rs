@@ -54,7 +54,8 @@ pub struct Setup {
     pub dial_limit: Duration,
 }
 
-fn election_addresses(member: &crate::config::Member) -> Vec<HostPort> {
+/// Where a member's election port is.
+pub fn election_addresses(member: &crate::config::Member) -> Vec<HostPort> {
     member.addresses.iter().map(|a| HostPort::new(a.host.clone(), a.election_port)).collect()
 }
 

@@ -287,6 +287,9 @@ impl Shell {
         if let Some((learners, observers)) = members.own_ports() {
             self.links.move_to(learners, observers);
         }
+        if let Some(own) = members.own_election() {
+            self.election.move_to(own);
+        }
     }
 
     /// Queues the stream of a snapshot behind its SNAP packet.
