@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use parking_lot::RwLockWriteGuard;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{Instant as Due, Sleep};
 use tokio::sync::watch;
+use tokio::time::{Instant as Due, Sleep};
 
 use super::disk::Report;
 use super::figures::Figures;

@@ -69,7 +69,8 @@ impl Member {
         let sending = send.clone();
         let report = move |report| sending.send(report).expect("the test listens");
         let clock = || Instant::default();
-        let thread = DiskThread::start(options.clone(), found.log, None, clock, report).expect("start");
+        let thread =
+            DiskThread::start(options.clone(), found.log, None, clock, report).expect("start");
         Member { options, thread, send, reports, started, next: 0 }
     }
 
