@@ -149,7 +149,8 @@ impl MemberNode {
             return false;
         }
         if self.member.expiry_is_due(now) {
-            self.touch_all(Instant::default(), around);
+            // No further back: a learner would tell its leader again of what has long been silent.
+            self.touch_all(self.reported, around);
         }
         let member = &mut self.member;
         around.lend(|state, out| member.handle_timeout(now, state, out));
@@ -259,6 +260,8 @@ impl MemberNode {
             }
             RoleChange::Stopped => tracing::info!("left the ensemble"),
         }
+        // The connections end with the part: local sessions live on, and were active until now.
+        self.touch_all(self.reported, around);
         let member = &mut self.member;
         let lost = around.lend_alone(|state, _, _| member.handle_role(now, state, change));
         self.reported = now.mono;
@@ -317,3 +320,6 @@ impl MemberNode {
         self.flush(around);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::proto::txn::{Txn, TxnEntry};
 use crate::types::{
-    Acl, Code, OwnerKind, OwnerRules, Stat, StatPersisted, open_acl, path, read_acl,
+    Acl, Code, OwnerKind, OwnerRules, SessionId, Stat, StatPersisted, open_acl, path, read_acl,
 };
 
 /// A node of the model.
@@ -244,6 +244,16 @@ impl Model {
         effects.push((Effect::Deleted, at.to_string()));
         effects.push((Effect::ChildrenChanged, parent_path));
         Code::OK
+    }
+
+    /// The ephemerals of a session, sorted.
+    pub fn owned_by(&self, session: SessionId) -> Vec<String> {
+        let owner = OwnerKind::Ephemeral(session);
+        let own = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| self.rules.kind(node.stat.ephemeral_owner) == owner);
+        own.map(|(at, _)| at.clone()).collect()
     }
 
     /// Ephemerals whose session does not live: always empty in a right history (I10).

@@ -15,7 +15,7 @@ use crate::proto::records::{
     AclResponse, Children2Response, Create2Response, DataResponse, NamesResponse, PathRecord,
     ReadRequest, SetWatches2, StatResponse, WatchRequest,
 };
-use crate::proto::txn::TxnEntry;
+use crate::proto::txn::{Txn, TxnEntry};
 use crate::types::{Code, OwnerRules};
 
 /// A reply as a client got it.
@@ -53,6 +53,10 @@ pub enum Item {
 pub struct Connection {
     /// The session it carried.
     pub session: i64,
+    /// Which connection, where that matters.
+    pub no: u64,
+    /// Its server had no quorum.
+    pub read_only: bool,
     /// Everything received, in order.
     pub items: Vec<Item>,
 }
@@ -117,6 +121,24 @@ impl Witness {
     pub fn check(&self, connections: &[Connection], rules: OwnerRules) -> Vec<String> {
         Checker::replay(self, rules).check(connections)
     }
+
+    /// Compares what a server without a quorum showed with its own log, which this is.
+    pub fn check_readers(&self, connections: &[Connection], rules: OwnerRules) -> Vec<String> {
+        let mut checker = Checker::replay(self, rules);
+        let mut reads: Vec<(i64, &Reply)> = Vec::new();
+        for connection in connections {
+            checker.watches(connection);
+            for item in &connection.items {
+                if let Item::Reply(reply) = item
+                    && reply.opcode.class() == Class::Read
+                {
+                    reads.push((reply.zxid, reply));
+                }
+            }
+        }
+        checker.reads(reads);
+        checker.violations
+    }
 }
 
 /// `(mzxid, pzxid)` of a node from some zxid on, None while it does not exist.
@@ -124,6 +146,7 @@ type Version = (i64, Option<(i64, i64)>);
 
 struct Checker {
     outcomes: BTreeMap<(i64, i32), (i64, OpCode, Outcome)>,
+    created: BTreeSet<i64>,
     effects: BTreeMap<i64, Vec<(Effect, String)>>,
     versions: BTreeMap<String, Vec<Version>>,
     models: Model,
@@ -135,6 +158,7 @@ impl Checker {
     fn replay(witness: &Witness, rules: OwnerRules) -> Checker {
         let mut checker = Checker {
             outcomes: BTreeMap::new(),
+            created: BTreeSet::new(),
             effects: BTreeMap::new(),
             versions: BTreeMap::new(),
             models: Model::new(rules),
@@ -154,6 +178,7 @@ impl Checker {
                     continue;
                 }
             };
+            checker.sessions(&model, &entry);
             let (outcome, effects) = model.apply(&entry);
             for (_, at) in &effects {
                 let now = model.nodes.get(at).map(|n| (n.stat.mzxid, n.stat.pzxid));
@@ -181,13 +206,40 @@ impl Checker {
         checker
     }
 
+    /// A session ends after it has begun, and its end names what it owns: every ephemeral goes once.
+    fn sessions(&mut self, before: &Model, entry: &TxnEntry) {
+        let session = entry.header.session;
+        match &entry.txn {
+            Txn::CreateSession { .. } => drop(self.created.insert(session.0)),
+            Txn::CloseSession { paths } => {
+                let mut named = paths.clone().unwrap_or_default();
+                named.sort();
+                let owned = before.owned_by(session);
+                if !self.created.contains(&session.0) {
+                    self.violations.push(format!(
+                        "SessionLife: session 0x{:x} ends at {} and has not begun",
+                        session.0, entry.header.zxid
+                    ));
+                } else if paths.is_some() && named != owned {
+                    self.violations.push(format!(
+                        "EphemeralsOnce: session 0x{:x} ends at {} with {named:?}, it owns {owned:?}",
+                        session.0, entry.header.zxid
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn check(mut self, connections: &[Connection]) -> Vec<String> {
         let mut reads: Vec<(i64, &Reply)> = Vec::new();
         let mut writes: Vec<(u64, u64, i64)> = Vec::new();
         let mut syncs: Vec<(u64, i64)> = Vec::new();
         for connection in connections {
             self.session_order(connection);
-            self.watches(connection);
+            if !connection.read_only {
+                self.watches(connection);
+            }
             for item in &connection.items {
                 let Item::Reply(reply) = item else { continue };
                 match reply.opcode.class() {
@@ -196,6 +248,7 @@ impl Checker {
                             writes.push((reply.invoked, reply.returned, zxid));
                         }
                     }
+                    Class::Read if connection.read_only => {}
                     Class::Read => reads.push((reply.zxid, reply)),
                     Class::Sync if reply.err == Code::OK => {
                         syncs.push((reply.invoked, reply.zxid));
@@ -220,13 +273,34 @@ impl Checker {
                     connection.session, reply.zxid
                 ));
             }
+            if connection.read_only && last > 0 && reply.zxid > last {
+                self.violations.push(format!(
+                    "ReadOnly: session 0x{:x} saw 0x{:x} after 0x{last:x} without a quorum",
+                    connection.session, reply.zxid
+                ));
+            }
             last = last.max(reply.zxid);
         }
     }
 
     /// A reply to a write must be what the log says; returns the write's zxid.
     fn write(&mut self, session: i64, reply: &Reply) -> Option<i64> {
-        let Some((zxid, _, outcome)) = self.outcomes.get(&(session, reply.xid)) else {
+        let ordered = self.outcomes.get(&(session, reply.xid));
+        if [Code::NOT_READ_ONLY, Code::EPHEMERAL_ON_LOCAL_SESSION].contains(&reply.err) {
+            if let Some((zxid, ..)) = ordered {
+                self.violations.push(format!(
+                    "WriteReply: session 0x{session:x} xid {} was refused, but is in the log at \
+                     0x{zxid:x}",
+                    reply.xid
+                ));
+            }
+            return None;
+        }
+        let Some((zxid, _, outcome)) = ordered else {
+            if reply.opcode == OpCode::CLOSE_SESSION && !self.created.contains(&session) {
+                // Only its server has ever known the session.
+                return None;
+            }
             self.violations.push(format!(
                 "CommittedLogDurability: session 0x{session:x} xid {} {} was answered with 0x{:x} \
                  but is not in the log",

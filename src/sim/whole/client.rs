@@ -10,10 +10,11 @@ use bytes::{Bytes, BytesMut};
 
 use crate::proto::frame;
 use crate::proto::jute::{Jute, Reader, Write};
-use crate::proto::opcode::OpCode;
+use crate::proto::multi::{Op, read_ops};
+use crate::proto::opcode::{Class, OpCode};
 use crate::proto::records::{
-    ConnectRequest, ConnectResponse, ReadRequest, ReplyHeader, RequestHeader, SetWatches2,
-    WatchRequest, WatcherEvent,
+    ConnectRequest, ConnectResponse, CreateRequest, ReadRequest, ReplyHeader, RequestHeader,
+    SetWatches2, WatchRequest, WatcherEvent,
 };
 use crate::sim::network::ConnNo;
 use crate::sim::witness::{Connection, Item, Reply};
@@ -81,6 +82,26 @@ pub struct Client {
     pub events: u64,
     /// Whether the session is to be closed; nothing more is asked then.
     pub closing: bool,
+    /// Whether a server without a quorum will do.
+    pub may_read_only: bool,
+    /// Whether it was last connected to such a one.
+    pub was_reader: bool,
+    /// The server answered the wish for a session with no session (NOTREADONLY).
+    pub turned_away: bool,
+    /// The last server that refused a session had no quorum.
+    pub refused_by_reader: bool,
+    /// Where its session was made: a server, and which of its lives.
+    pub home: Option<(usize, u64)>,
+    /// Reads answered by servers without a quorum.
+    pub old_reads: u64,
+    /// Writes that such servers refused.
+    pub refused_writes: u64,
+    /// Ephemerals that a local session may not have.
+    pub refused_ephemerals: u64,
+    /// It has had a session of a server with a quorum.
+    seen_quorum: bool,
+    /// Sessions that have asked for ephemerals.
+    ephemerals: BTreeSet<i64>,
     password: Bytes,
     last_zxid: i64,
     xid: i32,
@@ -106,6 +127,16 @@ impl Client {
             replies: 0,
             events: 0,
             closing: false,
+            may_read_only: false,
+            was_reader: false,
+            turned_away: false,
+            refused_by_reader: false,
+            home: None,
+            old_reads: 0,
+            refused_writes: 0,
+            refused_ephemerals: 0,
+            seen_quorum: false,
+            ephemerals: BTreeSet::new(),
             password: Bytes::from_static(&[0; 16]),
             last_zxid: 0,
             xid: 0,
@@ -130,6 +161,21 @@ impl Client {
         }
     }
 
+    /// Whether its server has no quorum.
+    pub fn reads_only(&self) -> bool {
+        self.current.read_only
+    }
+
+    /// The newest transaction it has heard of.
+    pub fn last_zxid(&self) -> i64 {
+        self.last_zxid
+    }
+
+    /// Whether a session has ever asked for an ephemeral.
+    pub fn made_ephemerals(&self, session: i64) -> bool {
+        self.ephemerals.contains(&session)
+    }
+
     /// All connections it ever had, for the witness.
     pub fn histories(&self) -> impl Iterator<Item = &Connection> {
         self.done.iter().chain([&self.current])
@@ -139,14 +185,23 @@ impl Client {
     pub fn connected(&mut self, now: u64, no: ConnNo) -> Bytes {
         self.phase = Phase::Asking(no);
         (self.heard, self.sent) = (now, now);
+        self.turned_away = false;
         self.input.clear();
+        self.current.no = no.0;
+        if self.session != 0 && !self.seen_quorum {
+            // A session of a server without a quorum stays there, as in Apache's client; what was
+            // seen and is watched goes along.
+            self.session = 0;
+            self.password = Bytes::from_static(&[0; 16]);
+            self.xid = 0;
+        }
         framed(&ConnectRequest {
             protocol: 0,
             last_zxid: self.last_zxid,
             timeout_ms: self.timeout_ms,
             session: self.session,
             passwd: Some(self.password.clone()),
-            read_only: Some(false),
+            read_only: Some(self.may_read_only),
         })
     }
 
@@ -158,7 +213,7 @@ impl Client {
         self.pending.clear();
         self.input.clear();
         let session = self.session;
-        let next = Connection { session, items: Vec::new() };
+        let next = Connection { session, ..Connection::default() };
         let before = std::mem::replace(&mut self.current, next);
         if !before.items.is_empty() {
             self.done.push(before);
@@ -176,6 +231,8 @@ impl Client {
         self.xid = 0;
         self.watches = Watches::default();
         self.closing = false;
+        self.seen_quorum = false;
+        self.home = None;
     }
 
     /// Asks for something.
@@ -189,6 +246,9 @@ impl Client {
             }
         };
         self.closing |= opcode == OpCode::CLOSE_SESSION;
+        if asks_for_ephemeral(opcode, &body) {
+            self.ephemerals.insert(self.session);
+        }
         self.sent = now;
         let mut out = BytesMut::new();
         let at = frame::begin(&mut out);
@@ -221,13 +281,27 @@ impl Client {
     }
 
     fn greeted(&mut self, now: u64, no: ConnNo, frame: Bytes) -> Result<Option<Bytes>, String> {
+        if frame.len() == 16 && self.session == 0 && self.may_read_only {
+            // A reply header where a connect response should be.
+            let header = ReplyHeader::from_bytes(frame).map_err(|e| e.to_string())?;
+            if header.err != Code::NOT_READ_ONLY.0 {
+                return Err(format!("a new session was answered with {header:?}"));
+            }
+            self.turned_away = true;
+            return Ok(None);
+        }
         let response = ConnectResponse::from_bytes(frame)
             .map_err(|e| format!("a connect response that does not decode: {e}"))?;
+        let reads = response.read_only == Some(true);
+        if reads && !self.may_read_only {
+            return Err("a client that wants to write is served read-only".into());
+        }
         if response.session == 0 {
             if self.session == 0 {
                 return Err("a new session was refused".into());
             }
             self.refused.push(self.session);
+            self.refused_by_reader = reads;
             self.forget();
             // The server closes; what comes next asks for a new session.
             return Ok(None);
@@ -240,6 +314,9 @@ impl Client {
         }
         self.session = response.session;
         self.current.session = response.session;
+        self.current.read_only = reads;
+        self.was_reader |= reads;
+        self.seen_quorum |= !reads;
         self.timeout_ms = response.timeout_ms;
         self.password = response.passwd.unwrap_or_default();
         self.phase = Phase::Open(no);
@@ -291,6 +368,13 @@ impl Client {
             invoked: asked.invoked,
             returned: now,
         };
+        if reply.err == Code::NOT_READ_ONLY && !self.current.read_only {
+            return Err("a server with a quorum says that it is read-only".into());
+        }
+        self.refused_writes += u64::from(reply.err == Code::NOT_READ_ONLY);
+        self.refused_ephemerals += u64::from(reply.err == Code::EPHEMERAL_ON_LOCAL_SESSION);
+        let reads = self.current.read_only && reply.opcode.class() == Class::Read;
+        self.old_reads += u64::from(reads);
         let ordered = [OpCode::CREATE, OpCode::SET_DATA, OpCode::SYNC].contains(&reply.opcode);
         let told = [Code::OK, Code::NODE_EXISTS, Code::NO_NODE].contains(&reply.err);
         self.answered += u64::from(ordered && told);
@@ -359,6 +443,21 @@ impl Client {
                 child.remove(path);
             }
         }
+    }
+}
+
+/// Whether a session that only its server knows must become known to all for this.
+fn asks_for_ephemeral(opcode: OpCode, body: &Bytes) -> bool {
+    let owned = |request: &CreateRequest| matches!(request.flags, 1 | 3);
+    match opcode {
+        OpCode::CREATE | OpCode::CREATE2 => {
+            CreateRequest::from_bytes(body.clone()).is_ok_and(|request| owned(&request))
+        }
+        OpCode::MULTI => {
+            let ops = read_ops(&mut Reader::new(body.clone())).unwrap_or_default();
+            ops.iter().any(|op| matches!(op, Op::Create(_, request) if owned(request)))
+        }
+        _ => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Log threads, snapshot threads, starts, and how processes end.
 
 use super::alone;
-use super::member::{self, Heard, NotStarted};
+use super::member::{self, Door, Heard, NotStarted};
 use super::process::{Brain, NodeEvent};
 use super::world::{What, World};
 use super::{Kind, Mutant};
@@ -223,7 +223,7 @@ impl World {
                 slot.installing = member.installing.take();
             }
             slot.life += 1;
-            (slot.listening, slot.logging) = (false, false);
+            (slot.door, slot.logging, slot.view) = (Door::Shut, false, None);
             slot.lines.clear();
             slot.turning = false;
             slot.timer_at = None;

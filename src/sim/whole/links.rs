@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::client::Phase;
 use super::conn::Side;
 use super::process::NodeEvent;
-use super::workload;
 use super::world::{Parcel, What, World};
+use super::{Mutant, readers, workload};
 use crate::proto::opcode::OpCode;
 use crate::sim::network::{Arrival, ConnNo, End, Port};
 use crate::types::{ConnId, LinkId, SessionId};
@@ -100,10 +100,20 @@ impl World {
                     return;
                 }
                 let now = self.now();
-                match self.clients[client].receive(now, &bytes) {
+                let server = self.network.conn(conn).map_or(0, |c| c.ends[1].host);
+                let me = &mut self.clients[client];
+                let (before, refused) = (me.session, me.refused.len());
+                let asking = matches!(me.phase, Phase::Asking(_));
+                match me.receive(now, &bytes) {
                     Ok(None) => {}
                     Ok(Some(answer)) => self.send_bytes(conn, 0, answer),
                     Err(what) => self.fail("ClientOrder", format!("client {client}: {what}")),
+                }
+                let me = &self.clients[client];
+                if me.refused.len() > refused {
+                    self.check_refused(client, server, before);
+                } else if asking && matches!(me.phase, Phase::Open(_)) {
+                    self.welcomed(client, server, before);
                 }
             }
             Parcel::Packet(_) | Parcel::Piece(..) => {}
@@ -177,8 +187,12 @@ impl World {
         let ran = side.run(now, &process.rules, &state, &process.watches);
         drop(state);
         let no = ConnNo(conn.0);
-        if !ran.out.is_empty() {
-            self.send_bytes(no, 1, ran.out);
+        let mut bytes = ran.out;
+        if self.params.mutant == Some(Mutant::ReadOnlySaysYes) {
+            bytes = readers::say_yes(&bytes);
+        }
+        if !bytes.is_empty() {
+            self.send_bytes(no, 1, bytes);
         }
         for submit in ran.submits {
             self.tell(host, NodeEvent::Submit(submit));
@@ -227,7 +241,8 @@ impl World {
         self.soon(1, 2 * mean, What::Think { client });
         let now = self.now();
         let me = &self.clients[client];
-        if me.paused_until > now {
+        let silent = self.keeping.as_ref().is_some_and(|silent| silent.contains(&client));
+        if me.paused_until > now || silent {
             return;
         }
         let patience = me.timeout_ms as u64 * 1000;
@@ -235,15 +250,33 @@ impl World {
             Phase::Retired | Phase::Dialling => {}
             Phase::Apart => {
                 self.clients[client].phase = Phase::Dialling;
-                let host = self.random.below(self.slots.len() as u64) as usize;
+                let host = self.choose_server(client);
                 let delay = self.delay();
                 self.at(now + delay, What::Dialled { client, host });
             }
             Phase::Asking(no) if now - me.heard > patience => self.leave(client, no),
+            Phase::Asking(no) if me.turned_away => {
+                self.cover("read-only: new session refused");
+                self.leave(client, no);
+            }
             Phase::Asking(_) => {}
+            // Somewhere there may be a server that writes.
+            Phase::Open(no) if me.reads_only() && self.random.permille(20) => {
+                self.leave(client, no);
+            }
             // Two thirds of the timeout in silence: try another connection.
             Phase::Open(no) if now - me.heard > patience * 2 / 3 => self.leave(client, no),
             Phase::Open(no) => self.ask(client, no),
+        }
+    }
+
+    /// Where a client connects to next: anywhere, or, where sessions may be local, often where its
+    /// own is.
+    fn choose_server(&mut self, client: usize) -> usize {
+        let any = self.random.below(self.slots.len() as u64) as usize;
+        match self.clients[client].home {
+            Some((home, _)) if self.params.local.is_some() && self.random.permille(400) => home,
+            _ => any,
         }
     }
 
@@ -259,6 +292,13 @@ impl World {
         let room = self.params.pipeline.saturating_sub(me.outstanding());
         let patience = me.timeout_ms as u64 * 1000;
         if me.closing {
+            return;
+        }
+        if self.keeping.is_some() {
+            if now - me.sent > patience / 3 {
+                let bytes = self.clients[client].ask(now, OpCode::PING, Bytes::new());
+                self.send_bytes(no, 0, bytes);
+            }
             return;
         }
         if room == 0 || now - me.sent > patience / 3 {

@@ -14,9 +14,10 @@ use crate::host::start::{self, Started};
 use crate::host::transfer::{self, Cell, SnapshotSource, StateCell};
 use crate::proto::election::Notification;
 use crate::proto::opcode::OpCode;
+use crate::proto::quorum::PacketKind;
 use crate::proto::txn::TxnEntry;
 use crate::replica::Deliver;
-use crate::replica::ensemble::Member;
+use crate::replica::ensemble::{LocalSessions, Member};
 use crate::replica::session::Sessions;
 use crate::sim::random::Random;
 use crate::state::watch::WatchTable;
@@ -25,9 +26,11 @@ use crate::storage::disk::DiskRef;
 use crate::storage::{self, TxnLog};
 use crate::types::{ConnId, Instant, LinkId, Now, ServerId, SessionId, Zxid};
 use crate::zab::{
-    self, Action, DiskOp, ImageId, LinkEvent, ReadId, RoleChange, StartError, SyncCounts,
+    self, Action, DiskOp, ImageId, LINK_OUTBOUND, LinkEvent, ReadId, RoleChange, StartError,
+    SyncCounts,
 };
 
+use super::checks::touches::Touches;
 use super::conn::Side;
 use super::params::Params;
 use super::process::{Brain, NodeEvent, Note, Process, outlets};
@@ -36,14 +39,25 @@ use super::{Mutant, alone::Found};
 /// A member's memory of which transactions its history holds; the world's knowledge, not its own.
 pub type History = BTreeSet<i64>;
 
+/// Which port for learners is open on a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// None.
+    Shut,
+    /// That of a leader.
+    Leader,
+    /// That of a follower, for observers.
+    Master,
+}
+
 /// What a member asks of the world.
 pub enum Out {
     /// Tell another member our vote.
     Notify(ServerId, Notification),
-    /// Connect to a leader.
-    Dial(LinkId, ServerId),
-    /// Open the learner port.
-    Listen(bool),
+    /// Connect to a leader, or to the port where a follower serves observers.
+    Dial(LinkId, ServerId, Door),
+    /// Open a port for learners, or close what is open.
+    Listen(Door),
     /// Send a packet.
     Send(LinkId, Bytes),
     /// Stream a snapshot of the state at this transaction.
@@ -105,6 +119,8 @@ pub struct MemberHost {
     pub installing: Option<(Zxid, History)>,
     /// The newest batch made durable: its last transaction, and how many it has.
     pub newest_batch: (Zxid, u64),
+    /// What it was told of sessions used elsewhere; the world's knowledge.
+    pub touches: Touches,
     mutant: Option<Mutant>,
 }
 
@@ -174,8 +190,16 @@ pub fn boot(
     };
     state.init_config(&text, version, now.wall, &mut Vec::new());
     let first_id = Sessions::first_id(me.0, now.wall.0);
-    let member = Member::new(params.replica(first_id), zab, found_disk, &state, now)
-        .map_err(NotStarted::Start)?;
+    let forgets = params.mutant == Some(Mutant::LocalSessionsLogged) && me.0 % 2 == 1;
+    let mut member = Member::new(params.replica(first_id), zab, found_disk, &state, now)
+        .map_err(NotStarted::Start)?
+        .with_local_sessions(LocalSessions {
+            enabled: params.local.is_some() && !forgets,
+            upgrading: params.local == Some(true),
+        });
+    if params.read_only {
+        member = member.with_read_only_mode(now);
+    }
     let mut node = MemberNode::new(member, (text, version), true);
     node.snapshot_due = replayed > params.snap_count / 2;
     let host = MemberHost::new(node, options, log, params.mutant, now.mono, random.fork());
@@ -216,6 +240,7 @@ impl MemberHost {
             next_image: 1,
             installing: None,
             newest_batch: (Zxid::ZERO, 0),
+            touches: Touches::default(),
             mutant,
         }
     }
@@ -322,6 +347,8 @@ struct Surroundings<'a> {
     jobs: &'a mut VecDeque<Job>,
     outs: &'a mut Vec<Out>,
     delivered: &'a mut VecDeque<(Zxid, bool)>,
+    heard: &'a BTreeMap<SessionId, (Instant, i32)>,
+    touches: &'a mut Touches,
     mutant: Option<Mutant>,
 }
 
@@ -372,10 +399,20 @@ impl Around for Surroundings<'_> {
             Action::SendNotification { to, notification } => {
                 self.outs.push(Out::Notify(to, notification));
             }
-            Action::Connect { link, to } => self.outs.push(Out::Dial(link, to)),
-            Action::Listen => self.outs.push(Out::Listen(true)),
-            Action::StopListening => self.outs.push(Out::Listen(false)),
+            Action::Connect { link, to } => self.outs.push(Out::Dial(link, to, Door::Leader)),
+            Action::ConnectToMaster { link, to } => {
+                self.outs.push(Out::Dial(link, to, Door::Master));
+            }
+            Action::Listen => self.outs.push(Out::Listen(Door::Leader)),
+            Action::ListenForObservers => self.outs.push(Out::Listen(Door::Master)),
+            Action::StopListening => self.outs.push(Out::Listen(Door::Shut)),
             Action::Send { link, packet } => {
+                if packet.kind == PacketKind::Ping && link.0 >= LINK_OUTBOUND {
+                    let state = self.cell.state.read();
+                    if let Err(what) = self.touches.answers(self.heard, &state, &packet) {
+                        self.notes.push(Note::Wrong("TouchesReported", what));
+                    }
+                }
                 let mut bytes = bytes::BytesMut::new();
                 crate::proto::jute::Jute::write(&packet, &mut bytes);
                 self.outs.push(Out::Send(link, bytes.freeze()));
@@ -396,6 +433,15 @@ impl Around for Surroundings<'_> {
                 self.notes.push(Note::Logged(txn.zxid, txn.bytes.clone()));
                 self.delivered.push_back((txn.zxid, committed));
                 return Some(Action::Deliver { txn, committed });
+            }
+            Action::FromLearner { link, server, mut packet } => {
+                if packet.kind == PacketKind::Ping {
+                    self.touches.told(&packet);
+                    if self.mutant == Some(Mutant::ObserversForgotten) {
+                        packet.data = None;
+                    }
+                }
+                return Some(Action::FromLearner { link, server, packet });
             }
             other => return Some(other),
         }
@@ -440,6 +486,7 @@ impl Around for Surroundings<'_> {
 
     fn role_changed(&mut self, _now: Now, change: &RoleChange, member: &Member) {
         let serving = member.is_serving();
+        self.touches.begin();
         self.notes.push(Note::Role(change.clone(), serving));
     }
 
@@ -467,9 +514,10 @@ impl Process {
         &mut self,
         f: impl FnOnce(&mut MemberNode, &mut Surroundings<'_>) -> R,
     ) -> Option<R> {
-        let Process { cell, watches, rules, sides, woken, brain, walk, notes, late, .. } = self;
+        let Process { cell, watches, rules, sides, woken, brain, walk, notes, late, heard, .. } =
+            self;
         let Brain::Member(host) = brain else { return None };
-        let MemberHost { node, options, jobs, outs, delivered, mutant, .. } = &mut **host;
+        let MemberHost { node, options, jobs, outs, delivered, touches, mutant, .. } = &mut **host;
         let mut around = Surroundings {
             cell,
             watches,
@@ -483,6 +531,8 @@ impl Process {
             jobs,
             outs,
             delivered,
+            heard,
+            touches,
             mutant: *mutant,
         };
         Some(f(node, &mut around))
@@ -493,15 +543,25 @@ impl Process {
         self.with_member(|node, around| node.drain(now, around));
     }
 
+    /// The sessions that only this server knows.
+    fn local_ids(&mut self) -> BTreeSet<SessionId> {
+        let local = self.member().and_then(|host| host.node.member.local_sessions());
+        local.into_iter().flat_map(|sessions| sessions.deadlines().map(|(id, _)| id)).collect()
+    }
+
     pub(super) fn turn_member(&mut self, now: Now) {
+        if let Some(host) = self.member() {
+            host.touches.now = now.mono;
+        }
         for event in std::mem::take(&mut self.inbox) {
             self.member_event(now, event);
             self.drain_member(now);
         }
-        self.with_member(|node, around| {
-            node.timeout(now, around);
-            node.flush(around);
-        });
+        let before = self.local_ids();
+        self.with_member(|node, around| node.timeout(now, around));
+        let after = self.local_ids();
+        self.notes.extend(before.difference(&after).copied().map(Note::LocalExpired));
+        self.with_member(|node, around| node.flush(around));
         self.let_go();
     }
 

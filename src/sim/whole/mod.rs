@@ -8,6 +8,8 @@
 //!   snapshots, starts and ends; [`nemesis`]: what goes wrong; [`phases`]: chaos, heal, deadlines;
 //! - [`process`], [`alone`] and [`member`]: a server as its threads see it; [`conn`]: its side of a
 //!   client's connection; [`peers`]: links and votes between members;
+//! - [`readers`]: observers of followers, and members without a quorum; [`sessions`]: who was told
+//!   what of a session; [`keep`]: sessions that are kept, and sessions that are not;
 //! - [`client`] and [`workload`]: who asks, and for what;
 //! - [`checks`]: what must be true at the end; more is checked on the way, where it happens.
 
@@ -16,6 +18,7 @@ pub mod checks;
 pub mod client;
 pub mod conn;
 pub mod files;
+pub mod keep;
 pub mod links;
 pub mod member;
 pub mod nemesis;
@@ -23,6 +26,8 @@ pub mod params;
 pub mod peers;
 pub mod phases;
 pub mod process;
+pub mod readers;
+pub mod sessions;
 pub mod workload;
 pub mod world;
 
@@ -47,6 +52,12 @@ pub enum Mutant {
     EphemeralsStay,
     /// Watch events come after the replies of the same turn.
     EventsLate,
+    /// A follower does not pass on which sessions are used at its observers.
+    ObserversForgotten,
+    /// Some members don't know that sessions are local, and have them logged.
+    LocalSessionsLogged,
+    /// A member without a quorum says that it has written.
+    ReadOnlySaysYes,
     /// One of Zab's.
     Zab(zab::Mutant),
 }
@@ -59,12 +70,22 @@ impl Mutant {
         Mutant::DamageIsTheEnd,
         Mutant::EphemeralsStay,
         Mutant::EventsLate,
+        Mutant::ObserversForgotten,
+        Mutant::LocalSessionsLogged,
+        Mutant::ReadOnlySaysYes,
     ];
 
     /// Whether only a server without an ensemble can show it: a member with a damaged log starts
     /// anew.
     pub fn is_alone(self) -> bool {
         self == Mutant::DamageIsTheEnd
+    }
+
+    /// Whether only an ensemble can show it.
+    pub fn is_of_ensembles(self) -> bool {
+        let bugs =
+            [Mutant::ObserversForgotten, Mutant::LocalSessionsLogged, Mutant::ReadOnlySaysYes];
+        bugs.contains(&self) || matches!(self, Mutant::Zab(_))
     }
 
     /// By its name.

@@ -167,6 +167,14 @@ impl World {
                     self.end(leader, machine);
                 }
             }
+            Fault::KillMaster => {
+                let masters = self.masters();
+                if !masters.is_empty() {
+                    self.cover("fault: kill a follower with observers");
+                    let master = self.random.pick(&masters);
+                    self.end(master, machine);
+                }
+            }
             Fault::CutLink => {
                 let between = |world: &mut World, no| {
                     let n = world.slots.len();
@@ -193,7 +201,8 @@ impl World {
             self.network.block(Port::Learner, *from, *to);
             self.network.block(Port::Election, *from, *to);
         }
-        self.soon(1_000, 5_000_000, What::Undo(Undo::Unblock(ways)));
+        let longest = self.params.block_us;
+        self.soon(1_000, longest, What::Undo(Undo::Unblock(ways)));
     }
 
     pub(super) fn undo(&mut self, undo: Undo) {

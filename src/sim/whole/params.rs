@@ -80,6 +80,14 @@ pub struct Params {
     pub quick: u64,
     /// Drift of each server's clock, in parts per thousand, at most.
     pub drift_permille: u64,
+    /// Sessions are local; and whether they become global with their first ephemeral.
+    pub local: Option<bool>,
+    /// Members without a quorum serve readers.
+    pub read_only: bool,
+    /// Followers serve observers.
+    pub observer_masters: bool,
+    /// How long directions are blocked, at most, µs.
+    pub block_us: u64,
     /// How long faults last, ms.
     pub chaos_ms: u64,
     /// Mean time between faults, ms.
@@ -137,6 +145,8 @@ pub enum Fault {
     OneWay,
     /// Whoever leads is killed.
     KillLeader,
+    /// A follower that an observer learns from is killed.
+    KillMaster,
     /// A link between two members ends.
     CutLink,
 }
@@ -172,6 +182,7 @@ impl Fault {
         Fault::OneWay,
         Fault::KillLeader,
         Fault::KillLeader,
+        Fault::KillMaster,
         Fault::CutLink,
     ];
 }
@@ -191,8 +202,26 @@ impl Params {
         if faults.is_empty() {
             faults.push((Fault::Power, 1));
         }
+        let read_only = ensemble && r.permille(250);
+        let (chaos_min, chaos_max) = if read_only { (6_000, 12_000) } else { (2_000, 8_000) };
+        if read_only {
+            faults.push((Fault::Isolate, 10));
+        }
+        let local = match r.below(10) {
+            _ if !ensemble => None,
+            0..=2 => Some(true),
+            3 => Some(false),
+            // Without them only old sessions could be used where there is no quorum.
+            4..=7 if read_only => Some(true),
+            _ => None,
+        };
         Params {
             kind,
+            local,
+            read_only,
+            observer_masters: ensemble && r.permille(600),
+            // It takes a while until a member knows that it is alone, and two seconds from there.
+            block_us: if read_only { 12_000_000 } else { 5_000_000 },
             voters: if ensemble { r.pick(&[1, 3, 3, 3, 3, 3, 5]) } else { 1 },
             observers: if ensemble { r.pick(&[0, 0, 0, 1, 1, 2]) } else { 0 },
             clients: r.between(1, 6) as usize,
@@ -223,7 +252,7 @@ impl Params {
             disk_us: (r.between(20, 500), r.pick(&[500, 2_000, 20_000])),
             quick: r.pick(&[0, 500, 1000]),
             drift_permille: r.pick(&[0, 0, 10, 50]),
-            chaos_ms: r.between(2_000, 8_000),
+            chaos_ms: r.between(chaos_min, chaos_max),
             fault_ms: r.pick(&[50, 100, 200, 400, 800]),
             faults,
             mutant: None,
@@ -274,6 +303,7 @@ impl Params {
         Rules {
             auth: auth::Auth::new(self.auth()),
             standalone: self.kind == Kind::One,
+            local_sessions: self.local.is_some(),
             ..Rules::default()
         }
     }
@@ -316,6 +346,8 @@ impl Params {
             Mutant::ReplyBeforeSync => &[Fault::Power, Fault::CutAtOp],
             Mutant::SnapshotMisnamed => &[Fault::Kill],
             Mutant::DamageIsTheEnd => &[Fault::Damage],
+            Mutant::ReadOnlySaysYes => &[Fault::Isolate],
+            Mutant::ObserversForgotten | Mutant::LocalSessionsLogged => &[],
             Mutant::EphemeralsStay | Mutant::EventsLate => &[],
             Mutant::Zab(_) => &[Fault::PowerOfAll, Fault::PowerOfAll, Fault::KillLeader],
         };
@@ -324,6 +356,19 @@ impl Params {
             Mutant::SnapshotMisnamed => self.snap_count = self.snap_count.min(30),
             Mutant::DamageIsTheEnd => self.snap_count = self.snap_count.max(100),
             Mutant::ReplyBeforeSync => self.quick = 0,
+            Mutant::ObserversForgotten => {
+                self.voters = self.voters.max(3);
+                self.observers = self.observers.max(1);
+                self.observer_masters = true;
+            }
+            Mutant::LocalSessionsLogged => self.local = self.local.or(Some(true)),
+            Mutant::ReadOnlySaysYes => {
+                self.voters = self.voters.max(3);
+                self.read_only = true;
+                self.local = Some(true);
+                self.block_us = 12_000_000;
+                self.chaos_ms = self.chaos_ms.max(8_000);
+            }
             Mutant::Zab(_) => {
                 self.voters = self.voters.clamp(3, 3);
                 self.disk_us = (5_000, 100_000);
@@ -359,6 +404,7 @@ impl Params {
             establish_patience: tick * self.init_limit,
             commit_log_count: self.commit_log_count,
             log_sync: self.log_sync,
+            observer_masters: self.observer_masters,
             mutant: match self.mutant {
                 Some(Mutant::Zab(mutant)) => Some(mutant),
                 _ => None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::member::{Heard, History, Out};
+use super::member::{Door, Heard, History, Out};
 use super::process::NodeEvent;
 use super::world::{Parcel, What, World};
 use crate::host::files::{self, Report};
@@ -71,13 +71,13 @@ impl World {
                 Out::Notify(to, notification) => {
                     self.notify(host, to.0 as usize - 1, notification);
                 }
-                Out::Dial(link, to) => {
+                Out::Dial(link, to, door) => {
                     self.slots[host].lines.insert(link, Line::Dialling);
                     let to = to.0 as usize - 1;
                     let at = self.now() + self.delay();
-                    self.at(at, What::Dial { host, life, link, to });
+                    self.at(at, What::Dial { host, life, link, to, door });
                 }
-                Out::Listen(open) => self.slots[host].listening = open,
+                Out::Listen(door) => self.slots[host].door = door,
                 Out::Send(link, bytes) => self.queue(host, link, Outgoing::Packet(bytes)),
                 Out::Stream(link, source, at) => {
                     let process = self.slots[host].process.as_mut();
@@ -236,7 +236,7 @@ impl World {
 
     // Connecting.
 
-    pub(super) fn dial(&mut self, host: usize, life: u64, link: LinkId, to: usize) {
+    pub(super) fn dial(&mut self, host: usize, life: u64, link: LinkId, to: usize, door: Door) {
         let dialling = matches!(self.slots[host].lines.get(&link), Some(Line::Dialling));
         if !self.alive(host, life) || !dialling {
             return;
@@ -247,7 +247,7 @@ impl World {
             // A black hole: the connect times out.
             return self.soon(300_000, 1_000_000, What::DialFailed { host, life, link });
         }
-        if !self.slots[to].listening || self.slots[to].process.is_none() {
+        if self.slots[to].door != door || self.slots[to].process.is_none() {
             return self.soon(50, 1_000, What::DialFailed { host, life, link });
         }
         let inbound = LinkId(self.slots[to].next_inbound);
@@ -328,6 +328,7 @@ impl World {
             return;
         };
         let (syncs, elections) = member.stats();
+        let passed_on = std::mem::take(&mut member.touches.passed_on);
         for (name, n) in [
             ("sync by DIFF", syncs.diff),
             ("sync by DIFF from the log", syncs.log),
@@ -335,6 +336,7 @@ impl World {
             ("sync by TRUNC and DIFF", syncs.trunc_diff),
             ("sync by SNAP", syncs.snap),
             ("elections", elections),
+            ("session of an observer told to the leader", passed_on),
         ] {
             *self.coverage.entry(name).or_default() += n;
         }

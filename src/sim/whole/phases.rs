@@ -31,6 +31,7 @@ impl World {
         self.must_serve("after the heal");
         self.cycle();
         self.must_serve("after a restart of all");
+        self.must_keep();
         self.must_forget();
         if self.violation.is_none() {
             self.check_all();
@@ -42,6 +43,10 @@ impl World {
             *self.coverage.entry("replies").or_default() += client.replies;
             *self.coverage.entry("watch events").or_default() += client.events;
             *self.coverage.entry("sessions refused").or_default() += client.refused.len() as u64;
+            *self.coverage.entry("read-only: read answered").or_default() += client.old_reads;
+            *self.coverage.entry("read-only: write refused").or_default() += client.refused_writes;
+            let refused = client.refused_ephemerals;
+            *self.coverage.entry("ephemeral of a local session refused").or_default() += refused;
         }
     }
 
@@ -124,10 +129,11 @@ impl World {
         let long = if self.params.kind == Kind::One { long } else { long + 20_000_000 };
         let left = |process: &Process| {
             let state = process.cell.state.read();
-            state.sessions().len() + state.ephemerals_count()
+            let local = process.local_sessions().map_or(0, |local| local.len());
+            state.sessions().len() + state.ephemerals_count() + local
         };
         let gone = |world: &World| {
-            let done = |p: &Process| left(p) == 0 && p.is_serving();
+            let done = |p: &Process| left(p) == 0 && p.is_serving() && !p.is_read_only();
             world.slots.iter().all(|slot| slot.process.as_ref().is_some_and(done)) && world.agree()
         };
         if !self.run_while_not(long, gone) && self.violation.is_none() {

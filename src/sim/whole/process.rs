@@ -54,6 +54,10 @@ pub enum Note {
     Resynced,
     /// A member has taken another part, and whether it serves.
     Role(RoleChange, bool),
+    /// A session that only this server knew has ended because it was silent.
+    LocalExpired(SessionId),
+    /// An invariant, and how it is broken.
+    Wrong(&'static str, String),
     /// Zab can't go on.
     Exit(String),
 }
@@ -138,6 +142,30 @@ impl Process {
         match &self.brain {
             Brain::Alone(_) => true,
             Brain::Member(host) => host.node.member.is_serving(),
+        }
+    }
+
+    /// Whether it serves readers, and nobody else, because it has no quorum.
+    pub fn is_read_only(&self) -> bool {
+        match &self.brain {
+            Brain::Alone(_) => false,
+            Brain::Member(host) => host.node.member.is_read_only(),
+        }
+    }
+
+    /// Whether it orders an ensemble's writes.
+    pub fn is_leading(&self) -> bool {
+        match &self.brain {
+            Brain::Alone(_) => false,
+            Brain::Member(host) => host.node.member.is_leading(),
+        }
+    }
+
+    /// Sessions that only this server knows.
+    pub fn local_sessions(&self) -> Option<&crate::replica::session::Sessions> {
+        match &self.brain {
+            Brain::Alone(_) => None,
+            Brain::Member(host) => host.node.member.local_sessions(),
         }
     }
 

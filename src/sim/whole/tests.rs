@@ -75,6 +75,9 @@ fn bugs_of_an_ensemble_are_found() {
     let bugs = [
         Mutant::EphemeralsStay,
         Mutant::EventsLate,
+        Mutant::ObserversForgotten,
+        Mutant::LocalSessionsLogged,
+        Mutant::ReadOnlySaysYes,
         Mutant::Zab(zab::Mutant::AckBeforePersist),
         Mutant::Zab(zab::Mutant::DeliverOnProposal),
     ];
@@ -82,4 +85,33 @@ fn bugs_of_an_ensemble_are_found() {
         let found = (0..12).find_map(|seed| short(seed, Some(bug)).violation);
         assert!(found.is_some(), "{bug:?}");
     }
+}
+
+#[test]
+fn sessions_are_kept_and_ended_through_observers_of_followers() {
+    let mut kept = 0;
+    for seed in 0..3 {
+        let mut params = Params::of_seed(Kind::Ensemble, seed);
+        params.lean_towards(Mutant::ObserversForgotten);
+        (params.mutant, params.clients, params.chaos_ms) = (None, 3, 300);
+        (params.observers, params.local) = (2, None);
+        let outcome = run_with(params, seed, false);
+        assert_eq!(outcome.violation, None, "seed {seed}: {:?}", outcome.params);
+        kept += outcome.coverage.get("session of an observer told to the leader").unwrap_or(&0);
+    }
+    assert!(kept > 0);
+}
+
+#[test]
+fn members_without_a_quorum_serve_readers_who_come_back_to_write() {
+    let mut read = 0;
+    for seed in 0..4 {
+        let mut params = Params::of_seed(Kind::Ensemble, seed);
+        params.lean_towards(Mutant::ReadOnlySaysYes);
+        (params.mutant, params.clients, params.think_us) = (None, 3, 20_000);
+        let outcome = run_with(params, seed, false);
+        assert_eq!(outcome.violation, None, "seed {seed}: {:?}", outcome.params);
+        read += outcome.coverage["read-only: read answered"];
+    }
+    assert!(read > 0);
 }

@@ -130,6 +130,17 @@ pub fn read(r: &mut Random, params: &Params) -> (OpCode, Bytes) {
     (opcode, ReadRequest { path: at, watch: r.permille(400) }.to_bytes())
 }
 
+/// The path of a client's own ephemeral.
+pub fn own_path(client: usize) -> String {
+    format!("/own-{client}")
+}
+
+/// The request for a client's own ephemeral.
+pub fn own(client: usize) -> Bytes {
+    let path = Some(own_path(client));
+    CreateRequest { path, data: None, acl: Some(open_acl()), flags: 1 }.to_bytes()
+}
+
 /// A write that tells whether the server serves.
 pub fn probe(r: &mut Random) -> (OpCode, Bytes) {
     let data = Some(Bytes::from(r.bits().to_be_bytes().to_vec()));

@@ -2,18 +2,20 @@
 //! then by when an event was put into it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::client::Client;
-use super::member::History;
+use super::member::{Door, History};
 use super::nemesis::Undo;
 use super::params::Params;
 use super::peers::Line;
 use super::process::{NodeEvent, Note, Process};
+use super::readers::View;
+use super::sessions::Known;
 use crate::sim::invariants::Violation;
 use crate::sim::network::{ConnNo, Network, Travels};
 use crate::sim::random::Random;
@@ -67,7 +69,7 @@ pub(super) enum What {
     /// A client's attempt to connect has come to something.
     Dialled { client: usize, host: usize },
     /// A member's attempt to connect to another comes to something.
-    Dial { host: usize, life: u64, link: LinkId, to: usize },
+    Dial { host: usize, life: u64, link: LinkId, to: usize, door: Door },
     /// It comes to nothing.
     DialFailed { host: usize, life: u64, link: LinkId },
     /// The next piece of a snapshot goes to a learner.
@@ -150,8 +152,8 @@ pub struct Slot {
     pub off: bool,
     /// The log thread has been woken.
     pub logging: bool,
-    /// Its learner port is open.
-    pub listening: bool,
+    /// Which of its ports for learners is open.
+    pub door: Door,
     /// Its links to other members.
     pub lines: BTreeMap<LinkId, Line>,
     /// The number of the next link it accepts.
@@ -160,6 +162,10 @@ pub struct Slot {
     pub history: History,
     /// See there.
     pub installing: Option<(Zxid, History)>,
+    /// What it shows while it serves readers only.
+    pub view: Option<View>,
+    /// Whom it last learned from.
+    pub source: Option<usize>,
 }
 
 /// One run.
@@ -195,6 +201,12 @@ pub struct World {
     pub chaos: bool,
     /// Clients ask for nothing but what tells whether they are served.
     pub probing: bool,
+    /// Clients do nothing but keep their sessions, except some that don't even do that.
+    pub keeping: Option<BTreeSet<usize>>,
+    /// What is known of sessions.
+    pub known: Known,
+    /// What connections of members in read-only mode are shown.
+    pub readers: BTreeMap<ConnNo, Arc<History>>,
     hash: u64,
     events: u64,
 }
@@ -222,16 +234,21 @@ impl World {
             damaged: false,
             off: false,
             logging: false,
-            listening: false,
+            door: Door::Shut,
             lines: BTreeMap::new(),
             next_inbound: 1,
             history: History::new(),
             installing: None,
+            view: None,
+            source: None,
         });
         let slots: Vec<Slot> = slots.collect();
         let clients = (0..params.clients)
             .map(|_| Client::new((random.between(2, 20) * params.tick_ms) as i32));
-        let clients: Vec<Client> = clients.collect();
+        let mut clients: Vec<Client> = clients.collect();
+        for client in &mut clients {
+            client.may_read_only = params.read_only && random.permille(600);
+        }
         World {
             network: Network::new(slots.len() + clients.len()),
             slots,
@@ -249,6 +266,9 @@ impl World {
             verbose: false,
             chaos: false,
             probing: false,
+            keeping: None,
+            known: Known::default(),
+            readers: BTreeMap::new(),
             hash: 0,
             events: 0,
             params,
@@ -414,7 +434,7 @@ impl World {
             What::Arrive { conn, side, seq, parcel } => self.arrive(conn, side, seq, parcel),
             What::Think { client } => self.think(client),
             What::Dialled { client, host } => self.dialled(client, host),
-            What::Dial { host, life, link, to } => self.dial(host, life, link, to),
+            What::Dial { host, life, link, to, door } => self.dial(host, life, link, to, door),
             What::DialFailed { host, life, link } => self.dial_failed(host, life, link),
             What::Pump { host, life, link } => {
                 if self.alive(host, life) && !self.paused(host, What::Pump { host, life, link }) {
@@ -468,14 +488,14 @@ impl World {
 
     /// Does what a turn of the node thread asks for.
     pub(super) fn after_turn(&mut self, host: usize) {
-        let now = self.clock(host);
         let Some(process) = &mut self.slots[host].process else { return };
         for note in std::mem::take(&mut process.notes) {
-            self.note(host, now, note);
+            self.note(host, note);
             if self.slots[host].process.is_none() || self.violation.is_some() {
                 return;
             }
         }
+        self.watch_reader(host);
         self.do_outs(host);
         self.run_tasks(host);
         self.start_snapshot(host);
@@ -483,7 +503,7 @@ impl World {
         self.set_timer(host);
     }
 
-    fn note(&mut self, host: usize, now: Now, note: Note) {
+    fn note(&mut self, host: usize, note: Note) {
         match note {
             Note::Committed(zxid, entry) => {
                 self.mix(zxid.0 as u64);
@@ -499,37 +519,42 @@ impl World {
             Note::Expired(session) => {
                 self.cover("session expired");
                 self.say(|| format!("{host} expires session 0x{:x}", session.0));
-                let process = self.slots[host].process.as_ref();
-                let heard = process.and_then(|p| p.heard.get(&session)).copied();
-                if let Some((heard, timeout_ms)) = heard
-                    && now.mono.since(heard).as_millis() < timeout_ms as u128
-                {
-                    let text = format!(
-                        "{host}: session 0x{:x} of {timeout_ms} ms ended after {} ms of silence",
-                        session.0,
-                        now.mono.since(heard).as_millis()
-                    );
-                    self.fail("NoEarlyExpiry", text);
-                }
+                self.check_expiry(host, session);
             }
             Note::Failed(error) => self.disk_failed(host, &error),
             Note::Logged(zxid, entry) => {
                 let known = self.proposed.entry(zxid.0).or_insert_with(|| entry.clone());
                 if *known != entry {
-                    self.fail("OneTxnPerZxid", format!("{host} has another {zxid}"));
+                    return self.fail("OneTxnPerZxid", format!("{host} has another {zxid}"));
                 }
+                self.known.proposed(&entry);
             }
             Note::Delivered(zxid) => {
                 self.mix(zxid.0 as u64);
                 self.commit_proposed(zxid.0);
             }
-            Note::Proposed(_) => self.cover("session expired"),
+            Note::Proposed(session) => {
+                if self.slots[host].process.as_ref().is_some_and(Process::is_leading) {
+                    self.cover("session expired");
+                    self.say(|| format!("{host} expires session 0x{:x}", session.0));
+                    self.check_expiry(host, session);
+                }
+            }
+            Note::LocalExpired(session) => {
+                self.cover("local session expired");
+                self.say(|| format!("{host} ends local session 0x{:x}", session.0));
+                self.check_expiry(host, session);
+            }
+            Note::Wrong(what, text) => self.fail(what, format!("{host}: {text}")),
             Note::Loaded => self.cover("state reloaded"),
             Note::Resynced => {
                 self.cover("damaged member resynced");
                 self.slots[host].damaged = false;
             }
-            Note::Role(change, serving) => self.check_role(host, &change, serving),
+            Note::Role(change, serving) => {
+                self.note_source(host);
+                self.check_role(host, &change, serving);
+            }
             Note::Exit(why) => self.fail("Exit", format!("{host}: {why}")),
         }
     }
@@ -540,6 +565,7 @@ impl World {
             return self.fail("Integrity", format!("0x{zxid:x} was never proposed"));
         };
         self.committed = self.committed.max(zxid);
+        self.known.committed(&entry);
         if let Err(what) = self.witness.commit(zxid, &entry) {
             self.fail("OneTxnPerZxid", what);
         }

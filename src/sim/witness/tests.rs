@@ -75,7 +75,7 @@ fn get(xid: i32, zxid: i64, data: Option<&'static [u8]>, version: i32, watch: bo
 
 #[track_caller]
 fn check(items: Vec<Item>, violation: &str) {
-    let connection = Connection { session: SESSION, items };
+    let connection = Connection { session: SESSION, items, ..Connection::default() };
     let found = witness().check(&[connection], OwnerRules::default());
     if violation.is_empty() {
         assert!(found.is_empty(), "{found:?}");
@@ -112,4 +112,52 @@ fn two_transactions_with_one_zxid_are_a_violation() {
     let mut witness = witness();
     let other = entry(2, 7, 1, create("/other", 1)).encode();
     assert!(witness.commit(2, &other).is_err());
+}
+
+fn refused(xid: i32, opcode: OpCode, err: Code) -> Item {
+    let Item::Reply(refused) = reply(xid, opcode, Bytes::new(), 3, Bytes::new()) else {
+        unreachable!("a reply is a reply")
+    };
+    Item::Reply(Reply { err, ..refused })
+}
+
+#[test]
+fn what_was_refused_unordered_is_not_in_the_log() {
+    check(vec![refused(9, OpCode::CREATE, Code::EPHEMERAL_ON_LOCAL_SESSION)], "");
+    check(vec![refused(2, OpCode::SET_DATA, Code::NOT_READ_ONLY)], "WriteReply");
+}
+
+#[test]
+fn a_session_ends_once_it_has_begun_and_takes_exactly_its_own_nodes() {
+    let end = |paths: &[&str]| {
+        let paths = Some(paths.iter().map(|path| (*path).to_owned()).collect());
+        let mut witness = witness();
+        let close = entry(4, 0, -11, Txn::CloseSession { paths });
+        witness.commit(4, &close.encode()).expect("first of its zxid");
+        witness
+    };
+    let rules = OwnerRules::default();
+    assert_eq!(end(&[]).check(&[], rules), Vec::<String>::new());
+    assert!(end(&["/a"]).check(&[], rules)[0].starts_with("EphemeralsOnce"));
+    let mut witness = Witness::default();
+    let close = entry(1, 0, -11, Txn::CloseSession { paths: None });
+    witness.commit(1, &close.encode()).expect("first of its zxid");
+    assert!(witness.check(&[], rules)[0].starts_with("SessionLife"));
+}
+
+#[test]
+fn readers_without_a_quorum_are_judged_by_their_own_log() {
+    let of =
+        |items| Connection { session: SESSION, read_only: true, items, ..Connection::default() };
+    let rules = OwnerRules::default();
+    // What it shows at 3 has never been committed.
+    let own = witness();
+    let committed = Witness { log: own.log.range(..3).map(|(z, e)| (*z, e.clone())).collect() };
+    let right = of(vec![get(3, 3, None, 1, false)]);
+    assert_eq!(committed.check(&[right.clone()], rules), Vec::<String>::new());
+    assert_eq!(own.check_readers(&[right], rules), Vec::<String>::new());
+    let wrong = of(vec![get(3, 3, Some(b"x"), 0, false)]);
+    assert!(own.check_readers(&[wrong], rules)[0].starts_with("ReadAtZxid"));
+    let moves = of(vec![get(3, 2, Some(b"x"), 0, false), get(4, 3, None, 1, false)]);
+    assert!(committed.check(&[moves], rules)[0].starts_with("ReadOnly"));
 }

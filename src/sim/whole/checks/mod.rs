@@ -4,6 +4,7 @@ mod durability;
 mod history;
 mod leader;
 mod sessions;
+pub mod touches;
 mod tree;
 
 use super::world::World;
@@ -18,6 +19,7 @@ impl World {
         }
         self.check_sessions(&model);
         self.check_history();
+        self.check_readers();
     }
 
     /// Equal transactions, equal digests; and each transaction says which digest comes after it.
