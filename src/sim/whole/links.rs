@@ -264,16 +264,28 @@ impl World {
             Phase::Open(no) if me.reads_only() && self.random.permille(20) => {
                 self.leave(client, no);
             }
+            Phase::Open(no) if self.seeks_a_reader(client) && self.random.permille(30) => {
+                self.leave(client, no);
+            }
             // Two thirds of the timeout in silence: try another connection.
             Phase::Open(no) if now - me.heard > patience * 2 / 3 => self.leave(client, no),
             Phase::Open(no) => self.ask(client, no),
         }
     }
 
+    /// Whether there is a member without a quorum for a client that is content with one.
+    fn seeks_a_reader(&self, client: usize) -> bool {
+        let me = &self.clients[client];
+        self.chaos && me.may_read_only && !me.reads_only() && self.a_reader().is_some()
+    }
+
     /// Where a client connects to next: anywhere, or, where sessions may be local, often where its
-    /// own is.
+    /// own is; one that is content without a quorum often there.
     fn choose_server(&mut self, client: usize) -> usize {
         let any = self.random.below(self.slots.len() as u64) as usize;
+        if self.seeks_a_reader(client) && self.random.permille(500) {
+            return self.a_reader().unwrap_or(any);
+        }
         match self.clients[client].home {
             Some((home, _)) if self.params.local.is_some() && self.random.permille(400) => home,
             _ => any,
@@ -308,6 +320,8 @@ impl World {
             }
             return;
         }
+        // A session that owns nodes is a global one, and of no use without a quorum.
+        let ephemerals = !me.may_read_only;
         let burst = self.random.between(1, room as u64);
         for _ in 0..burst {
             let r = &mut self.random;
@@ -318,7 +332,7 @@ impl World {
             } else if r.permille(self.params.reads) {
                 workload::read(r, &self.params)
             } else {
-                workload::write(r, &self.params)
+                workload::write(r, &self.params, ephemerals)
             };
             let bytes = self.clients[client].ask(now, opcode, body);
             self.send_bytes(no, 0, bytes);

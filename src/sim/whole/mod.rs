@@ -76,9 +76,9 @@ impl Mutant {
     ];
 
     /// Whether only a server without an ensemble can show it: a member with a damaged log starts
-    /// anew.
+    /// anew, and what a member must not say before its disk does is a matter of Zab's mutants.
     pub fn is_alone(self) -> bool {
-        self == Mutant::DamageIsTheEnd
+        matches!(self, Mutant::DamageIsTheEnd | Mutant::ReplyBeforeSync)
     }
 
     /// Whether only an ensemble can show it.

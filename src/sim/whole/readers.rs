@@ -55,6 +55,11 @@ impl World {
         }
     }
 
+    /// A member in read-only mode.
+    pub(super) fn a_reader(&self) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.view.is_some())
+    }
+
     /// A member has taken another part: an observer may have another source.
     pub(super) fn note_source(&mut self, host: usize) {
         if host < self.params.voters || !self.params.observer_masters {

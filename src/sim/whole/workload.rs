@@ -48,9 +48,9 @@ fn version(r: &mut Random) -> i32 {
     if r.permille(700) { -1 } else { r.below(4) as i32 }
 }
 
-fn create(r: &mut Random, params: &Params) -> CreateRequest {
+fn create(r: &mut Random, params: &Params, ephemerals: bool) -> CreateRequest {
     // Persistent, ephemeral, and both with a sequence number.
-    let flags = r.pick(&[0, 0, 0, 1, 1, 2, 3]);
+    let flags = r.pick(&[0, 0, 0, 1, 1, 2, 3]) & if ephemerals { 3 } else { 2 };
     let mut at = path(r, params);
     if flags >= 2 {
         at.push_str("/s-");
@@ -60,13 +60,13 @@ fn create(r: &mut Random, params: &Params) -> CreateRequest {
     CreateRequest { path: Some(at), data: data(r, params), acl: Some(open_acl()), flags }
 }
 
-/// A write.
-pub fn write(r: &mut Random, params: &Params) -> (OpCode, Bytes) {
+/// A write, perhaps of an ephemeral.
+pub fn write(r: &mut Random, params: &Params, ephemerals: bool) -> (OpCode, Bytes) {
     match r.below(20) {
-        0..=5 => (OpCode::CREATE, create(r, params).to_bytes()),
-        6..=7 => (OpCode::CREATE2, create(r, params).to_bytes()),
+        0..=5 => (OpCode::CREATE, create(r, params, ephemerals).to_bytes()),
+        6..=7 => (OpCode::CREATE2, create(r, params, ephemerals).to_bytes()),
         8 => {
-            let mut request = create(r, params);
+            let mut request = create(r, params, ephemerals);
             request.flags = 4;
             (OpCode::CREATE_CONTAINER, request.to_bytes())
         }
@@ -89,7 +89,7 @@ pub fn write(r: &mut Random, params: &Params) -> (OpCode, Bytes) {
             let mut ops = Vec::new();
             for _ in 0..r.between(1, 4) {
                 ops.push(match r.below(5) {
-                    0 => Op::Create(OpCode::CREATE, create(r, params)),
+                    0 => Op::Create(OpCode::CREATE, create(r, params, ephemerals)),
                     1 => Op::Delete(DeleteRequest {
                         path: Some(path(r, params)),
                         version: version(r),

@@ -247,7 +247,7 @@ impl World {
             .map(|_| Client::new((random.between(2, 20) * params.tick_ms) as i32));
         let mut clients: Vec<Client> = clients.collect();
         for client in &mut clients {
-            client.may_read_only = params.read_only && random.permille(600);
+            client.may_read_only = params.read_only && random.permille(700);
         }
         World {
             network: Network::new(slots.len() + clients.len()),
