@@ -10,7 +10,7 @@ use clap::Subcommand;
 use super::exit;
 use super::txnlog::version_dir;
 use crate::ops::format::date;
-use crate::proto::image::{ImageNode, ImageSink};
+use crate::proto::image::{ImageNode, ImageSink, NodeView};
 use crate::storage::disk::RealDisk;
 use crate::storage::names::{self, Named};
 use crate::storage::snapshot::{self, NullSink, SnapshotInfo};
@@ -101,8 +101,8 @@ impl ImageSink for Contents {
 
     fn acl(&mut self, _: i64, _: Vec<Acl>) {}
 
-    fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String> {
-        self.nodes.insert(path.split('/').skip(1).map(str::to_owned).collect(), node);
+    fn node(&mut self, path: &str, node: NodeView<'_>) -> Result<(), String> {
+        self.nodes.insert(path.split('/').skip(1).map(str::to_owned).collect(), node.into());
         Ok(())
     }
 }

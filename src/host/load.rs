@@ -1,11 +1,107 @@
-//! What a server alone finds in its data directory: the newest usable snapshot, then the log.
+//! What a server finds in its data directory: the newest usable snapshot, then the log.
 
-use crate::proto::image::ImageSink;
-use crate::state::{self, StateLoader, StateMachine};
+use crate::proto::image::{ImageSink, ImageTail, NodeView};
+use crate::proto::txn::TxnEntry;
+use crate::state::{NodeBatch, Options, StateLoader, StateMachine};
 use crate::storage::disk::DiskRef;
 use crate::storage::recovery::{Origin, Skipped};
-use crate::storage::{Dirs, Error, RecoveryOptions, recover};
-use crate::types::{SessionId, Zxid};
+use crate::storage::{Dirs, Error, Logged, Recovered, RecoveryOptions, ReplayEnd, recover};
+use crate::types::{Acl, SessionId, Zxid};
+
+/// Makes a state of an image and the transactions behind it: [`Inline`], or on another thread.
+pub trait Builder: ImageSink {
+    /// The image is whole, or there is none: only transactions follow.
+    fn begin(&mut self, base: ImageTail);
+    /// The next transaction.
+    fn txn(&mut self, entry: TxnEntry);
+    /// The state with everything applied.
+    fn finish(self) -> StateMachine;
+}
+
+/// Transactions that a [`Builder`] gathers before it applies them.
+pub const TXNS_TOGETHER: usize = 256;
+
+/// The builder that does everything at once, where it is called.
+#[derive(Debug)]
+pub struct Inline {
+    stage: Stage,
+    txns: Vec<TxnEntry>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Image(Box<StateLoader>),
+    Log(Box<StateMachine>),
+}
+
+impl Inline {
+    /// Without anything.
+    pub fn new(options: Options) -> Inline {
+        Inline { stage: Stage::Image(Box::new(StateLoader::new(options))), txns: Vec::new() }
+    }
+
+    /// Adds nodes to the image.
+    ///
+    /// # Errors
+    /// As [`ImageSink::node`].
+    pub fn nodes(&mut self, batch: &NodeBatch) -> Result<(), String> {
+        self.loader().nodes(batch)
+    }
+
+    /// Applies transactions.
+    pub fn txns(&mut self, txns: &[TxnEntry]) {
+        if let Stage::Log(state) = &mut self.stage {
+            state.replay(txns);
+        }
+    }
+
+    fn loader(&mut self) -> &mut StateLoader {
+        match &mut self.stage {
+            Stage::Image(loader) => loader,
+            Stage::Log(_) => panic!("a node behind the image: a caller's bug"),
+        }
+    }
+}
+
+impl ImageSink for Inline {
+    fn session(&mut self, id: i64, timeout_ms: i32) {
+        self.loader().session(id, timeout_ms);
+    }
+    fn acl(&mut self, index: i64, acl: Vec<Acl>) {
+        self.loader().acl(index, acl);
+    }
+    fn node(&mut self, path: &str, node: NodeView<'_>) -> Result<(), String> {
+        self.loader().node(path, node)
+    }
+}
+
+impl Builder for Inline {
+    fn begin(&mut self, base: ImageTail) {
+        let none = StateLoader::new(Options::default());
+        let loader = std::mem::replace(self.loader(), none);
+        self.stage = Stage::Log(Box::new(loader.finish(base.zxid, base.digest)));
+    }
+
+    fn txn(&mut self, entry: TxnEntry) {
+        self.txns.push(entry);
+        if self.txns.len() == TXNS_TOGETHER {
+            let txns = std::mem::take(&mut self.txns);
+            self.txns(&txns);
+        }
+    }
+
+    fn finish(mut self) -> StateMachine {
+        if matches!(self.stage, Stage::Image(_)) {
+            self.begin(ImageTail::default());
+        }
+        let txns = std::mem::take(&mut self.txns);
+        self.txns(&txns);
+        match self.stage {
+            Stage::Log(state) => *state,
+            Stage::Image(_) => unreachable!("begun above"),
+        }
+    }
+}
 
 /// A recovered state and what the shell must know of it.
 #[derive(Debug)]
@@ -35,50 +131,53 @@ impl Loaded {
     }
 }
 
-/// Loads what is on disk, repairs torn tails, removes ephemerals of sessions that are gone.
+/// Replays the log behind a recovered image, telling `each` of every transaction; then repairs torn
+/// tails.
 ///
-/// `new_sink` makes the receiver of a snapshot, one per attempt; `into_loader` gives what it has
-/// built, None if it was never fed; `progress` is told of every transaction replayed.
+/// # Errors
+/// Damage and holes, with file and offset.
+pub(super) fn replay<B: Builder>(
+    mut builder: B,
+    base: ImageTail,
+    mut replay: crate::storage::Replay,
+    mut each: impl FnMut(&Logged),
+) -> Result<(StateMachine, ReplayEnd), Error> {
+    builder.begin(base);
+    while let Some(logged) = replay.next()? {
+        each(&logged);
+        builder.txn(logged.entry);
+    }
+    let end = replay.finish(true)?;
+    Ok((builder.finish(), end))
+}
+
+/// Loads what is on disk, for a server alone: repairs torn tails, removes ephemerals of sessions that
+/// are gone. `new_builder` makes who builds the state, one per snapshot tried.
 ///
 /// # Errors
 /// Every reason not to start; damage names file and offset.
-pub fn load<S: ImageSink>(
+pub fn load<B: Builder>(
     disk: &DiskRef,
     dirs: &Dirs,
     recovery: &RecoveryOptions,
-    options: state::Options,
-    new_sink: impl FnMut() -> S,
-    into_loader: impl FnOnce(S) -> Option<StateLoader>,
-    progress: &mut dyn FnMut(u64),
+    new_builder: impl FnMut() -> B,
 ) -> Result<Loaded, Error> {
-    let recovered = recover(disk, dirs, recovery, new_sink)?;
-    let mut state = match &recovered.origin {
-        Origin::Snapshot { .. } => {
-            let loader = into_loader(recovered.sink).unwrap_or_else(|| StateLoader::new(options));
-            loader.finish(recovered.base.zxid, recovered.base.digest)
-        }
-        Origin::Fresh | Origin::Suspect | Origin::LogOnly => StateMachine::new(options),
-    };
-    let mut replay = recovered.replay;
-    let mut changes = Vec::new();
-    let mut count = 0_u64;
-    while let Some(logged) = replay.next()? {
-        state.apply(&logged.entry, &mut changes);
-        changes.clear();
-        count += 1;
-        progress(count);
-    }
-    let end = replay.finish(true)?;
-    let dead = state.kill_dead_sessions(&mut changes);
-    let suspect = matches!(recovered.origin, Origin::Suspect);
+    let found = recover(disk, dirs, recovery, new_builder)?;
+    let Recovered { sink, origin, base, skipped, replay: log } = found;
+    let (mut state, end) = replay(sink, base, log, |_| ())?;
+    let dead = state.kill_dead_sessions(&mut Vec::new());
+    let suspect = matches!(origin, Origin::Suspect);
     Ok(Loaded {
         state,
         last: if suspect { Zxid(-1) } else { end.last },
-        origin: recovered.origin,
-        base: recovered.base.zxid,
+        origin,
+        base: base.zxid,
         replayed: end.replayed,
-        skipped: recovered.skipped,
+        skipped,
         notes: end.notes,
         dead,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use super::files::Options;
-use crate::state::{StateLoader, StateMachine};
+use super::load::{self, Builder};
+use crate::state::StateMachine;
 use crate::storage::recovery::Origin;
-use crate::storage::{self, LogOptions, RecoveryOptions, TxnLog, epoch, recover};
+use crate::storage::{self, LogOptions, Recovered, RecoveryOptions, TxnLog, epoch, recover};
 use crate::types::{WallTime, Zxid};
 use crate::zab::{DiskState, EncodedTxn, Standing};
 
@@ -20,6 +21,8 @@ pub struct Started {
     pub log: TxnLog,
     /// The directory was empty: `snapshot.0` should be written.
     pub fresh: bool,
+    /// Where the state began.
+    pub origin: Origin,
     /// The transaction that recovery began with: the snapshot's.
     pub recovered: Zxid,
     /// Transactions replayed from the log.
@@ -37,20 +40,21 @@ const RESYNC_MARK: &str = "resyncRequired";
 ///
 /// A member whose log or snapshots are damaged does not vote on what is left of them: they are set
 /// aside, and it starts with nothing and [`Standing::MustResync`], which a mark on the disk keeps
-/// over restarts.
+/// over restarts. `new_builder` makes who builds the state, one per snapshot tried.
 ///
 /// # Errors
 /// What the disk says; damage only where it can't be set aside.
-pub fn start(
+pub fn start<B: Builder>(
     options: &Options,
     log_options: LogOptions,
     commit_log_count: usize,
     now: WallTime,
+    mut new_builder: impl FnMut() -> B,
 ) -> storage::Result<Started> {
-    match recover_all(options, log_options, commit_log_count) {
+    match recover_all(options, log_options, commit_log_count, &mut new_builder) {
         Err(error) if is_damage(options, &error) => {
             let aside = set_aside(options, &error, now)?;
-            let mut started = recover_all(options, log_options, commit_log_count)?;
+            let mut started = recover_all(options, log_options, commit_log_count, new_builder)?;
             started.notes.insert(
                 0,
                 format!(
@@ -125,40 +129,36 @@ pub fn resynced(options: &Options) -> storage::Result<()> {
     Ok(())
 }
 
-fn recover_all(
+fn recover_all<B: Builder>(
     options: &Options,
     log_options: LogOptions,
     commit_log_count: usize,
+    new_builder: impl FnMut() -> B,
 ) -> storage::Result<Started> {
-    let new_sink = || StateLoader::new(options.state);
     let recovery = RecoveryOptions { read_only: false, ..options.recovery };
-    let mut found = recover(&options.disk, &options.dirs, &recovery, new_sink)?;
+    let found = recover(&options.disk, &options.dirs, &recovery, new_builder)?;
+    let Recovered { sink, origin, base, skipped, replay } = found;
     let mut notes: Vec<String> = Vec::new();
-    for skipped in &found.skipped {
+    for skipped in &skipped {
         notes.push(format!("{}: {}, passed over", skipped.path.display(), skipped.why));
     }
     let lost = must_resync(options);
-    let standing = match found.origin {
+    let standing = match origin {
         _ if lost => Standing::MustResync,
         Origin::Suspect => Standing::MustResync,
         Origin::Snapshot { .. } | Origin::Fresh | Origin::LogOnly => Standing::Sound,
     };
-    let fresh = matches!(found.origin, Origin::Fresh | Origin::LogOnly);
-    let mut state = found.sink.finish(found.base.zxid, found.base.digest);
+    let fresh = matches!(origin, Origin::Fresh | Origin::LogOnly);
     let mut recent: VecDeque<EncodedTxn> = VecDeque::new();
-    let mut recent_after = found.base.zxid;
-    let mut changes = Vec::new();
-    while let Some(logged) = found.replay.next()? {
-        state.apply(&logged.entry, &mut changes);
-        changes.clear();
-        recent.push_back(EncodedTxn::new(logged.entry.header.zxid, logged.bytes));
+    let mut recent_after = base.zxid;
+    let (mut state, end) = load::replay(sink, base, replay, |logged| {
+        recent.push_back(EncodedTxn::new(logged.entry.header.zxid, logged.bytes.clone()));
         if recent.len() > commit_log_count
             && let Some(oldest) = recent.pop_front()
         {
             recent_after = oldest.zxid;
         }
-    }
-    let end = found.replay.finish(true)?;
+    })?;
     notes.extend(end.notes);
     let epochs = epoch::load_epochs(&*options.disk, &options.dirs.snapshots, end.last)?;
     let log = TxnLog::new(options.disk.clone(), options.dirs.clone(), log_options, end.last);
@@ -173,8 +173,16 @@ fn recover_all(
     if end.last == Zxid::ZERO {
         state.set_last_zxid(Zxid::ZERO);
     }
-    let recovered = found.base.zxid;
-    Ok(Started { state, disk, log, fresh, recovered, replayed: end.replayed, notes })
+    Ok(Started {
+        state,
+        disk,
+        log,
+        fresh,
+        origin,
+        recovered: base.zxid,
+        replayed: end.replayed,
+        notes,
+    })
 }
 
 #[cfg(test)]

@@ -26,6 +26,31 @@ pub struct ImageNode {
     pub stat: StatPersisted,
 }
 
+/// A node on its way through an [`ImageSink`]: its data are only lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeView<'a> {
+    /// Null and empty differ.
+    pub data: Option<&'a [u8]>,
+    /// An index of the ACL list, or [`OPEN_ACL_INDEX`].
+    pub acl: i64,
+    /// As kept.
+    pub stat: StatPersisted,
+}
+
+impl ImageNode {
+    /// Lent.
+    pub fn view(&self) -> NodeView<'_> {
+        NodeView { data: self.data.as_deref(), acl: self.acl, stat: self.stat }
+    }
+}
+
+impl From<NodeView<'_>> for ImageNode {
+    fn from(node: NodeView<'_>) -> ImageNode {
+        let data = node.data.map(Bytes::copy_from_slice);
+        ImageNode { data, acl: node.acl, stat: node.stat }
+    }
+}
+
 impl Jute for ImageNode {
     fn read(r: &mut Reader) -> Result<Self, DecodeError> {
         Ok(ImageNode { data: r.get()?, acl: r.i64()?, stat: r.get()? })
@@ -68,7 +93,7 @@ pub trait ImageSink {
     fn acl(&mut self, index: i64, acl: Vec<Acl>);
     /// A node; the root comes first, as the empty path. An error (a node without its parent) ends
     /// the reading and makes the snapshot invalid.
-    fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String>;
+    fn node(&mut self, path: &str, node: NodeView<'_>) -> Result<(), String>;
     /// All nodes have been given. An error is as one of [`ImageSink::node`]: for sinks that only
     /// find out later.
     fn end(&mut self) -> Result<(), String> {

@@ -128,6 +128,13 @@ impl Reader {
         Ok(self.at - n..self.at)
     }
 
+    /// The same where null and empty differ.
+    pub fn skip_data(&mut self) -> Result<Option<std::ops::Range<usize>>, DecodeError> {
+        let Some(n) = self.length("buffer")? else { return Ok(None) };
+        self.at += n;
+        Ok(Some(self.at - n..self.at))
+    }
+
     /// A part of the input, by [`Reader::skip_buffer`] of this reader.
     pub fn seen(&self, range: std::ops::Range<usize>) -> &[u8] {
         &self.bytes[range]

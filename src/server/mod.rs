@@ -8,6 +8,7 @@
 //! - `load`, `secret`: what is read at the start; `clock`, `inbox`, `net`, `throttle`: small tools.
 
 pub mod audit;
+pub mod build;
 pub mod client;
 pub mod clock;
 pub mod closings;

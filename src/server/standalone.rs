@@ -25,6 +25,7 @@ use crate::state::watch::{WatchLimits, WatchTable};
 use crate::storage::disk::DiskRef;
 use crate::storage::{LogOptions, RealDisk, TxnLog};
 
+use super::build::LoadTimes;
 use super::client::Clients;
 use super::clock::Clock;
 use super::committer::{Committer, CommitterOptions};
@@ -210,7 +211,7 @@ impl Standalone {
                 .await
                 .map_err(|e| StartError::System(std::io::Error::other(e)))??
         };
-        let (state, last, snapshot_due) = loaded;
+        let (state, last, snapshot_due, times) = loaded;
         let passwords = secret::standalone(&config.data_dir, &state).map_err(StartError::Secret)?;
         let first_id = Sessions::first_id(STANDALONE_ID, clock.wall().0);
         let options = replica_options(&config, passwords, first_id);
@@ -226,6 +227,7 @@ impl Standalone {
             metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
             clock,
         });
+        times.record(&shared.metrics);
         let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
         let committer = start_committer(&config, &disk, clock, last, &inbox)?;
         let done = Arc::clone(&inbox);
@@ -276,10 +278,10 @@ impl Standalone {
     }
 }
 
-type State = (StateMachine, crate::types::Zxid, bool);
+type State = (StateMachine, crate::types::Zxid, bool, LoadTimes);
 
 fn load_state(disk: &DiskRef, config: &Config, clock: &Clock) -> Result<State, StartError> {
-    let mut loaded = load::load(disk, config, clock)?;
+    let (mut loaded, times) = load::load(disk, config, clock)?;
     if loaded.last.0 < 0 {
         return Err(StartError::Suspect(config.data_dir.clone()));
     }
@@ -288,7 +290,7 @@ fn load_state(disk: &DiskRef, config: &Config, clock: &Clock) -> Result<State, S
     }
     let replayed = loaded.replayed;
     let due = replayed > u64::from(config.storage.snap_count) / 2;
-    Ok((loaded.state, loaded.last, due))
+    Ok((loaded.state, loaded.last, due, times))
 }
 
 fn start_committer(

@@ -17,8 +17,9 @@ pub(super) trait Slot {
 /// See the module. A chunk has `1 << BITS` slots.
 #[derive(Debug)]
 pub(super) struct Arena<T, const BITS: u32> {
-    chunks: Vec<Box<[T]>>,
-    /// Slots ever used; those at and after it are untouched.
+    /// All full but the last.
+    chunks: Vec<Vec<T>>,
+    /// Slots ever used.
     used: u32,
     /// Head of the list of vacated slots.
     free: u32,
@@ -44,10 +45,10 @@ impl<T: Slot, const BITS: u32> Arena<T, BITS> {
         let id = self.used;
         assert!(id < NONE, "arena is full");
         if id as usize == self.chunks.len() << BITS {
-            self.chunks.push((0..1 << BITS).map(|_| T::vacant()).collect());
+            self.chunks.push(Vec::with_capacity(1 << BITS));
         }
         self.used += 1;
-        self[id] = value;
+        self.chunks[(id >> BITS) as usize].push(value);
         id
     }
 

@@ -67,11 +67,11 @@ impl Digests {
     }
 }
 
-/// From this length on the carry-less multiplication of `crc32fast` pays; below, that crate goes
-/// byte by byte, and nearly all of our input is below.
-const LONG: usize = 128;
+/// From this length on `crc32fast` multiplies without carries; below it goes by a table as well, and
+/// ends byte by byte.
+const LONG: usize = 64;
 
-/// Continues a CRC-32 (zlib's polynomial).
+/// Continues a CRC-32 (zlib's polynomial). Most of our input is short: names, and stats of 60 bytes.
 fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     if bytes.len() >= LONG {
         let mut long = crc32fast::Hasher::new_with_initial(crc);
@@ -79,30 +79,41 @@ fn crc32(crc: u32, bytes: &[u8]) -> u32 {
         return long.finalize();
     }
     let mut crc = !crc;
-    let mut eights = bytes.chunks_exact(8);
-    for b in &mut eights {
-        let low = crc ^ u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-        let t = |n: usize, index: u32| TABLES[n][(index & 0xff) as usize];
-        crc = t(7, low)
-            ^ t(6, low >> 8)
-            ^ t(5, low >> 16)
-            ^ t(4, low >> 24)
-            ^ t(3, b[4].into())
-            ^ t(2, b[5].into())
-            ^ t(1, b[6].into())
-            ^ t(0, b[7].into());
+    let mut sixteens = bytes.chunks_exact(16);
+    for b in &mut sixteens {
+        // Only the first four bytes wait for the sixteen before.
+        let behind =
+            b[4..].iter().rev().zip(&TABLES).fold(0, |all, (b, t)| all ^ t[usize::from(*b)]);
+        crc = four(crc, b, 12) ^ behind;
     }
-    for b in eights.remainder() {
+    let mut rest = sixteens.remainder();
+    if let Some((b, behind)) = rest.split_at_checked(8) {
+        let last = b[4..].iter().rev().zip(&TABLES).fold(0, |all, (b, t)| all ^ t[usize::from(*b)]);
+        crc = four(crc, b, 4) ^ last;
+        rest = behind;
+    }
+    if let Some((b, behind)) = rest.split_at_checked(4) {
+        crc = four(crc, b, 0);
+        rest = behind;
+    }
+    for b in rest {
         crc = crc >> 8 ^ TABLES[0][((crc ^ u32::from(*b)) & 0xff) as usize];
     }
     !crc
 }
 
-/// `TABLES[n][b]`: what byte `b` adds to the CRC when `n` more bytes of the eight follow it.
-static TABLES: [[u32; 256]; 8] = tables();
+/// What a CRC and the next four bytes make when `behind` more bytes follow, those apart.
+fn four(crc: u32, b: &[u8], behind: usize) -> u32 {
+    let low = crc ^ u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    let t = |n: usize, index: u32| TABLES[behind + n][(index & 0xff) as usize];
+    t(3, low) ^ t(2, low >> 8) ^ t(1, low >> 16) ^ t(0, low >> 24)
+}
 
-const fn tables() -> [[u32; 256]; 8] {
-    let mut tables = [[0; 256]; 8];
+/// `TABLES[n][b]`: what byte `b` adds to the CRC when `n` more bytes of the step follow it.
+static TABLES: [[u32; 256]; 16] = tables();
+
+const fn tables() -> [[u32; 256]; 16] {
+    let mut tables = [[0; 256]; 16];
     let mut n = 0;
     while n < 256 {
         let (mut crc, mut bit) = (n as u32, 0);
@@ -114,7 +125,7 @@ const fn tables() -> [[u32; 256]; 8] {
         n += 1;
     }
     let mut at = 1;
-    while at < 8 {
+    while at < tables.len() {
         let mut n = 0;
         while n < 256 {
             let before = tables[at - 1][n];

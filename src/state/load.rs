@@ -1,6 +1,7 @@
 //! Building a state from a snapshot.
 
-use crate::proto::image::{ImageNode, ImageSink, OPEN_ACL_INDEX};
+use crate::proto::image::{ImageSink, NodeView, OPEN_ACL_INDEX};
+use crate::proto::txn::{Txn, TxnEntry};
 use crate::types::path::{QUOTA, ZOOKEEPER};
 use crate::types::{Acl, Map, StatPersisted, Zxid, map};
 
@@ -125,19 +126,19 @@ impl StateLoader {
     }
 
     /// Puts a node where its path says.
-    fn add(&mut self, path: &str, node: Loaded) -> Result<(), String> {
+    fn add(&mut self, path: &str, node: &NodeView, digests: Digests) -> Result<(), String> {
         let acl = match node.acl {
             OPEN_ACL_INDEX => AclId::OPEN,
             index => self.acls.get(&index).copied().unwrap_or(AclId::MISSING),
         };
-        let Loaded { data, stat, .. } = node;
+        let NodeView { data, stat, .. } = node;
         if path.is_empty() {
             let state = &mut self.state;
             state.acls.add_use(acl);
             let old = state.tree.set_acl(ROOT, acl);
             state.acls.release(old);
             state.owners.remove(ROOT, state.tree.stat(ROOT).ephemeral_owner);
-            state.tree.set_data(ROOT, path, data, stat);
+            state.tree.set_data(ROOT, path, *data, stat);
             state.owners.add(ROOT, stat.ephemeral_owner);
             return Ok(());
         }
@@ -151,8 +152,7 @@ impl StateLoader {
             hash,
         };
         state.acls.add_use(acl);
-        let digests = Digests::of(state.options.digest, path, data, stat);
-        let (id, unindexed) = state.tree.insert_unindexed(&place, path, data, acl, stat, digests);
+        let (id, unindexed) = state.tree.insert_unindexed(&place, path, *data, acl, stat, digests);
         state.owners.add(id, stat.ephemeral_owner);
         self.pending.push(unindexed);
         self.path.truncate(parent.path_end);
@@ -175,22 +175,17 @@ impl StateLoader {
             let data = &batch.data[data_start..one.data_end];
             (path_start, data_start) = (one.path_end, one.data_end);
             let data = (!one.is_null).then_some(data);
-            self.add(path, Loaded { data, acl: one.acl, stat: &one.stat })?;
+            self.add(path, &NodeView { data, acl: one.acl, stat: one.stat }, one.digests)?;
         }
         Ok(())
     }
 }
 
-/// A node of an image, on its way into the tree.
-struct Loaded<'a> {
-    data: Option<&'a [u8]>,
-    acl: i64,
-    stat: &'a StatPersisted,
-}
-
-/// Nodes on their way from the thread that reads an image to the one that builds the tree.
-#[derive(Debug, Default)]
+/// Nodes on their way from the thread that reads an image to the one that builds the tree, with
+/// their digests: the reader has more time.
+#[derive(Debug)]
 pub struct NodeBatch {
+    digest: bool,
     /// Path after path.
     paths: String,
     /// Data after data.
@@ -206,12 +201,14 @@ struct Summary {
     is_null: bool,
     acl: i64,
     stat: StatPersisted,
+    digests: Digests,
 }
 
 impl NodeBatch {
-    /// An empty one with room for `nodes` nodes of usual size.
-    pub fn with_capacity(nodes: usize) -> NodeBatch {
+    /// An empty one for a loader with such options, with room for `nodes` nodes of usual size.
+    pub fn with_capacity(options: Options, nodes: usize) -> NodeBatch {
         NodeBatch {
+            digest: options.digest,
             paths: String::with_capacity(nodes * 32),
             data: Vec::with_capacity(nodes * 128),
             nodes: Vec::with_capacity(nodes),
@@ -219,17 +216,25 @@ impl NodeBatch {
     }
 
     /// Adds a node.
-    pub fn push(&mut self, path: &str, node: &ImageNode) {
-        let data = node.data.as_deref();
+    pub fn push(&mut self, path: &str, node: &NodeView) {
+        let NodeView { data, acl, stat } = *node;
         self.paths.push_str(path);
         self.data.extend_from_slice(data.unwrap_or_default());
         self.nodes.push(Summary {
             path_end: self.paths.len(),
             data_end: self.data.len(),
             is_null: data.is_none(),
-            acl: node.acl,
-            stat: node.stat,
+            acl,
+            stat,
+            digests: Digests::of(self.digest, path, data, &stat),
         });
+    }
+
+    /// Forgets the nodes and keeps the memory.
+    pub fn clear(&mut self) {
+        self.paths.clear();
+        self.data.clear();
+        self.nodes.clear();
     }
 
     /// How many there are.
@@ -260,13 +265,31 @@ impl ImageSink for StateLoader {
         }
     }
 
-    fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String> {
-        let ImageNode { data, acl, stat } = &node;
-        self.add(path, Loaded { data: data.as_deref(), acl: *acl, stat })
+    fn node(&mut self, path: &str, node: NodeView<'_>) -> Result<(), String> {
+        let digests = Digests::of(self.state.options.digest, path, node.data, &node.stat);
+        self.add(path, &node, digests)
     }
 }
 
 impl StateMachine {
+    /// Applies transactions of the log, in order. Where their nodes are is looked up for many of them
+    /// at once first, so that the processor waits for all of that memory together.
+    pub fn replay(&mut self, txns: &[TxnEntry]) {
+        let mut changes = Vec::new();
+        for some in txns.chunks(Tree::WARM_MAX) {
+            self.tree.warm(some.iter().filter_map(|entry| match &entry.txn {
+                Txn::SetData { path, .. } | Txn::Delete { path } | Txn::SetAcl { path, .. } => {
+                    Some(path.as_str())
+                }
+                _ => None,
+            }));
+            for entry in some {
+                self.apply(entry, &mut changes);
+                changes.clear();
+            }
+        }
+    }
+
     /// Builds the tree anew from a loaded one in which some path is there twice, which no
     /// ZooKeeper writes: the last one counts, as in Apache, and all children are kept.
     fn join_twins(&mut self) {

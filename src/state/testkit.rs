@@ -429,7 +429,7 @@ impl Image {
         self.head.sessions.iter().for_each(|(id, t)| loader.session(*id, *t));
         self.head.acls.iter().for_each(|(n, list)| loader.acl(*n, list.clone()));
         for (path, node) in &self.nodes {
-            loader.node(path, node.clone()).expect("parents come first");
+            loader.node(path, node.view()).expect("parents come first");
         }
         loader.finish(self.zxid, self.digest)
     }

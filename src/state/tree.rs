@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher as _};
+use std::hint::black_box;
 
 use crate::types::{Hasher, StatPersisted, hasher};
 
@@ -150,6 +151,25 @@ impl Tree {
             return Some(ROOT);
         }
         self.find_hashed(path, self.path_hash(path))
+    }
+
+    /// Paths that [`Tree::warm`] takes at once.
+    pub const WARM_MAX: usize = 64;
+
+    /// Looks at what finding these paths and changing their nodes will look at, one kind of memory
+    /// after the other: a processor fetches many places at once if none of them says where the next
+    /// one is.
+    pub fn warm<'p>(&self, paths: impl Iterator<Item = &'p str>) {
+        let mut ids = [NONE; Self::WARM_MAX];
+        for (id, path) in ids.iter_mut().zip(paths) {
+            *id = self.index.find(key(self.path_hash(path)), |_| true).unwrap_or(NONE);
+        }
+        let known = || ids.iter().filter(|id| **id != NONE).map(|id| &self.nodes[*id]);
+        black_box(known().fold(0, |all, node| all ^ node.extra));
+        let bytes = known().filter_map(|node| node.name().first());
+        black_box(bytes.fold(0, |all, byte| all ^ byte));
+        let extras = known().filter(|node| node.extra != NONE);
+        black_box(extras.fold(0, |all, node| all ^ self.extras[node.extra].prefix));
     }
 
     /// As [`Tree::find`], with the hash of the path.

@@ -11,11 +11,11 @@
 
 use std::borrow::Cow;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 
 use super::Adler;
-use crate::proto::image::{END_OF_NODES, ImageHead, ImageNode, ImageSink};
-use crate::proto::jute::{DecodeError, Jute, Reader, Write};
+use crate::proto::image::{END_OF_NODES, ImageHead, ImageSink, NodeView};
+use crate::proto::jute::{DecodeError, Reader, Write};
 use crate::types::Acl;
 
 /// What a leader sends behind an image.
@@ -154,7 +154,7 @@ impl ImageDecoder {
         if input.len() < self.need {
             return Ok(false);
         }
-        let bytes = input.split().freeze();
+        let bytes = std::mem::take(input).freeze();
         let mut r = Reader::new(bytes.clone());
         let mut good = 0;
         while self.phase != Phase::Done {
@@ -174,7 +174,15 @@ impl ImageDecoder {
         if self.need > self.record_max {
             return Err(ImageError::TooLong(self.need));
         }
-        *input = BytesMut::from(&bytes[good..]);
+        drop(r);
+        *input = match bytes.try_into_mut() {
+            // Nobody shares it: the same memory takes what comes next.
+            Ok(mut whole) => {
+                whole.advance(good);
+                whole
+            }
+            Err(bytes) => BytesMut::from(&bytes[good..]),
+        };
         Ok(self.phase == Phase::Done)
     }
 
@@ -206,7 +214,9 @@ impl ImageDecoder {
                     };
                     return Ok(());
                 }
-                let node = ImageNode::read(r)?;
+                let data = r.skip_data()?;
+                let (acl, stat) = (r.i64()?, r.get()?);
+                let node = NodeView { data: data.map(|data| r.seen(data)), acl, stat };
                 // The careful way is several times slower, and never needed for files of ours.
                 let path = match std::str::from_utf8(r.seen(path.clone())) {
                     Ok(path) => Cow::Borrowed(path),

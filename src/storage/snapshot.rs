@@ -14,7 +14,7 @@ use super::disk::{Disk, DiskFile, DiskRef, read_full};
 use super::image_stream::{FILE_RECORD_MAX, Framing, ImageDecoder, write_end, write_head};
 use super::names::{self, Dirs, Named, snapshot_name};
 use super::{Adler, Error, IoContext, Result, snappy_java, truncate};
-use crate::proto::image::{ImageHead, ImageNode, ImageSink};
+use crate::proto::image::{ImageHead, ImageSink, NodeView};
 use crate::proto::jute::{Reader, Write};
 use crate::types::{Acl, Zxid};
 
@@ -343,7 +343,7 @@ pub struct NullSink;
 impl ImageSink for NullSink {
     fn session(&mut self, _: i64, _: i32) {}
     fn acl(&mut self, _: i64, _: Vec<Acl>) {}
-    fn node(&mut self, _: &str, _: ImageNode) -> std::result::Result<(), String> {
+    fn node(&mut self, _: &str, _: NodeView<'_>) -> std::result::Result<(), String> {
         Ok(())
     }
 }

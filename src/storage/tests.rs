@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use super::disk::DiskRef;
 use super::sim_disk::SimDisk;
 use super::*;
-use crate::proto::image::{ImageHead, ImageNode, ImageSink, write_node_body};
+use crate::proto::image::{ImageHead, ImageSink, NodeView, write_node_body};
 use crate::proto::txn::{CreateTxn, Txn, TxnDigest, TxnEntry, TxnHeader};
 use crate::types::{Acl, Instant, SessionId, StatPersisted, WallTime, open_acl};
 
@@ -47,7 +47,7 @@ impl ImageSink for Collect {
     fn acl(&mut self, _: i64, _: Vec<Acl>) {
         self.acls += 1;
     }
-    fn node(&mut self, path: &str, _: ImageNode) -> std::result::Result<(), String> {
+    fn node(&mut self, path: &str, _: NodeView<'_>) -> std::result::Result<(), String> {
         if !path.is_empty() {
             self.history.push(parse_path(path).ok_or("what is this?")?);
         }

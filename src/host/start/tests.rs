@@ -8,6 +8,16 @@ use crate::storage::sim_disk::SimDisk;
 use crate::storage::{Compression, Dirs, Disk};
 use crate::types::{Instant, SessionId, open_acl};
 
+fn start(
+    options: &Options,
+    log_options: LogOptions,
+    commit_log_count: usize,
+    now: WallTime,
+) -> storage::Result<Started> {
+    let inline = || load::Inline::new(options.state);
+    super::start(options, log_options, commit_log_count, now, inline)
+}
+
 fn options(disk: &SimDisk) -> Options {
     Options {
         disk: disk.shared(),

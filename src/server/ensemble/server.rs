@@ -21,12 +21,12 @@ use crate::config::{Config, Endpoint};
 use crate::host::start;
 use crate::host::transfer::Cell;
 use crate::ops::Metrics;
-use crate::ops::metrics::Basic;
 use crate::ops::stats::Mode;
 use crate::replica::ensemble::{LocalSessions, Member};
 use crate::replica::membership::{self, Rules};
 use crate::replica::password::Passwords;
 use crate::replica::session::Sessions;
+use crate::server::build::{Build, LoadTimes};
 use crate::server::client::Clients;
 use crate::server::clock::Clock;
 use crate::server::inbox::Inbox;
@@ -150,28 +150,30 @@ impl EnsembleMember {
             .map_err(|source| StartError::Bind { endpoint: endpoint.to_string(), source })?;
         let client = listener.local_addr().map_err(StartError::System)?;
         let disk_options = disk_options(&config, &disk);
-        let started = {
+        let (started, times) = {
             let (config, options) = (Arc::clone(&config), disk_options.clone());
             let recent = setup.peer.commit_log_count;
-            let work = move || -> Result<start::Started, StartError> {
+            let work = move || -> Result<(start::Started, LoadTimes), StartError> {
+                let times = LoadTimes::start(clock);
                 let log_options = LogOptions {
                     prealloc_bytes: config.storage.preallocate_bytes,
                     size_limit_bytes: config.storage.log_size_limit_bytes,
                     force_sync: config.storage.force_sync,
                 };
-                let mut started = start::start(&options, log_options, recent, clock.wall())?;
+                let mut started =
+                    start::start(&options, log_options, recent, clock.wall(), || {
+                        Build::new(options.state, &times)
+                    })?;
                 if started.fresh {
                     load::write_snapshot(&options.disk, &config, &mut started.state)?;
                 }
-                Ok(started)
+                Ok((started, times))
             };
             tokio::task::spawn_blocking(work)
                 .await
                 .map_err(|e| StartError::System(std::io::Error::other(e)))??
         };
-        for note in &started.notes {
-            tracing::warn!("{note}");
-        }
+        load::say(&started.origin, &started.notes, started.replayed, started.disk.last);
         let start::Started { mut state, disk: disk_state, log, replayed, .. } = started;
         let me = setup.peer.id;
         let text = setup.peer.membership.text.to_vec();
@@ -220,8 +222,7 @@ impl EnsembleMember {
             metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
             clock,
         });
-        let loaded = i64::try_from(replayed).unwrap_or(i64::MAX);
-        shared.metrics.record(Basic::StartupTxnsLoaded, loaded);
+        times.record(&shared.metrics);
         let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
         let done = Arc::clone(&inbox);
         let snapshotter = Snapshotter::start(

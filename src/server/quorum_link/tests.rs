@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::proto::image::ImageNode;
+use crate::proto::image::{ImageNode, NodeView};
 use crate::proto::jute::{Jute, Write};
 use crate::proto::quorum::PacketKind;
 use crate::types::{Acl, StatPersisted, Zxid, open_acl};
@@ -27,11 +27,11 @@ impl ImageSink for Sink {
     fn acl(&mut self, index: i64, acl: Vec<Acl>) {
         self.acls.push((index, acl));
     }
-    fn node(&mut self, path: &str, node: ImageNode) -> Result<(), String> {
+    fn node(&mut self, path: &str, node: NodeView<'_>) -> Result<(), String> {
         if path == "/orphan" {
             return Err("no parent".to_owned());
         }
-        self.nodes.push((path.to_owned(), node.data));
+        self.nodes.push((path.to_owned(), ImageNode::from(node).data));
         Ok(())
     }
 }

@@ -12,7 +12,6 @@ use crate::replica::conn::Submit;
 use crate::replica::session::Sessions;
 use crate::replica::{Action, Replica};
 use crate::sim::random::Random;
-use crate::state::StateLoader;
 use crate::storage::disk::DiskRef;
 use crate::storage::{Committed, Error, TxnLog};
 use crate::types::{Instant, Now, SessionId, Zxid};
@@ -71,9 +70,8 @@ pub fn boot(
 ) -> Result<(Process, Found), Error> {
     let dirs = params.dirs();
     let options = params.state();
-    let new_sink = || StateLoader::new(options);
     let recovery = params.recovery();
-    let mut loaded = load::load(disk, &dirs, &recovery, options, new_sink, Some, &mut |_| ())?;
+    let mut loaded = load::load(disk, &dirs, &recovery, || load::Inline::new(options))?;
     if loaded.is_fresh() {
         let how = params.snapshots();
         snapshot::write(disk.clone(), &dirs.snapshots, how, &mut loaded.state)?;

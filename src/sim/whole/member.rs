@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::auth::Auth;
 use crate::host::files::{self, Files, Job, Report};
+use crate::host::load::Inline;
 use crate::host::member::{Around, Exit, MemberNode};
 use crate::host::snapshot::{self, Walk};
 use crate::host::start::{self, Started};
@@ -174,7 +175,7 @@ pub fn boot(
     let options = file_options(params, disk);
     let recent = params.commit_log_count;
     let Started { mut state, disk: found_disk, log, fresh, replayed, recovered, .. } =
-        start::start(&options, params.log(), recent, now.wall)?;
+        start::start(&options, params.log(), recent, now.wall, || Inline::new(options.state))?;
     if fresh {
         snapshot::write(disk.clone(), &options.dirs.snapshots, params.snapshots(), &mut state)?;
     }

@@ -2,8 +2,8 @@ use super::*;
 use crate::state::testkit::*;
 use crate::types::{SessionId, StatPersisted};
 
-fn record(acl: i64, stat: StatPersisted) -> ImageNode {
-    ImageNode { data: Some(bytes::Bytes::new()), acl, stat }
+fn record(acl: i64, stat: StatPersisted) -> NodeView<'static> {
+    NodeView { data: Some(b""), acl, stat }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 
 use super::{SimDisk, dirs, file};
-use crate::proto::image::{ImageNode, ImageSink};
+use crate::proto::image::{ImageSink, NodeView};
 use crate::storage::Disk;
 use crate::storage::image_stream::{Framing, ImageDecoder};
 use crate::storage::log_reader::{LogReader, Step};
@@ -23,7 +23,7 @@ impl ImageSink for Counts {
     fn acl(&mut self, _: i64, _: Vec<Acl>) {
         self.0 += 1;
     }
-    fn node(&mut self, _: &str, _: ImageNode) -> Result<(), String> {
+    fn node(&mut self, _: &str, _: NodeView<'_>) -> Result<(), String> {
         self.0 += 1;
         Ok(())
     }

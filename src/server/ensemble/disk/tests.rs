@@ -1,6 +1,7 @@
 use super::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::host::load::Inline;
 use crate::host::start;
 use crate::proto::txn::{CreateTxn, Txn, TxnEntry, TxnHeader};
 use crate::state::{self, StateLoader, StateMachine};
@@ -57,7 +58,9 @@ impl Member {
             snap_bytes: None,
         };
         let log_options = LogOptions { prealloc_bytes: 4096, ..LogOptions::default() };
-        let found = start::start(&options, log_options, 3, WallTime(99)).expect("start");
+        let found =
+            start::start(&options, log_options, 3, WallTime(99), || Inline::new(options.state))
+                .expect("start");
         let started = DiskStateSummary {
             last: found.disk.last.0,
             epochs: (found.disk.accepted_epoch.0, found.disk.current_epoch.0),
@@ -207,13 +210,13 @@ fn an_installed_snapshot_replaces_everything() {
 }
 
 fn feed(state: &StateMachine, sink: &mut StateLoader) {
-    use crate::proto::image::{ImageNode, ImageSink};
+    use crate::proto::image::{ImageSink, NodeView};
     sink.acl(1, open_acl());
     let mut left = vec![String::new()];
     while let Some(path) = left.pop() {
         let node = state.node(&path).expect("there");
-        let data = node.data().map(bytes::Bytes::copy_from_slice);
-        sink.node(&path, ImageNode { data, acl: 1, stat: node.stat() }).expect("a parent");
+        let lent = NodeView { data: node.data(), acl: 1, stat: node.stat() };
+        sink.node(&path, lent).expect("a parent");
         left.extend(node.children().map(|name| format!("{path}/{name}")));
     }
 }
