@@ -52,6 +52,15 @@ struct Change {
     ephemeral_of: i64,
 }
 
+/// The end of a session.
+#[derive(Debug)]
+struct Closed {
+    zxid: Zxid,
+    session: i64,
+    /// How many nodes it deletes.
+    nodes: usize,
+}
+
 /// The outstanding changes; see the module.
 #[derive(Debug)]
 pub struct Overlay {
@@ -60,6 +69,8 @@ pub struct Overlay {
     /// Outstanding creations of ephemerals by session, with their places in the order of creation.
     ephemerals: BTreeMap<(i64, Arc<str>), (Zxid, u64)>,
     created: u64,
+    /// Sessions that end: what the tree has of theirs is deleted, as far as no record says otherwise.
+    closed: VecDeque<Closed>,
     /// While a savepoint is set: what each touched path was before.
     undo: Option<Vec<(Arc<str>, Option<Record>)>>,
 }
@@ -76,6 +87,7 @@ impl Default for Overlay {
             changes: VecDeque::new(),
             ephemerals: BTreeMap::new(),
             created: 0,
+            closed: VecDeque::new(),
             undo: None,
         }
     }
@@ -89,12 +101,24 @@ impl Overlay {
 
     /// Whether every change has been applied.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.closed.is_empty()
     }
 
     /// Number of outstanding changes.
     pub fn len(&self) -> usize {
-        self.changes.len()
+        self.changes.len() + self.closed.iter().map(|closed| closed.nodes).sum::<usize>()
+    }
+
+    /// Records that the transaction `zxid` ends a session and deletes the nodes of its that the tree
+    /// has, so many, and that have no record here.
+    pub fn close(&mut self, zxid: Zxid, session: i64, nodes: usize) {
+        self.closed.push_back(Closed { zxid, session, nodes });
+    }
+
+    /// Whether a node of the tree with this owner is deleted by the end of a session, if there is no
+    /// record of it.
+    pub fn is_closed(&self, owner: i64) -> bool {
+        owner != 0 && self.closed.iter().any(|closed| closed.session == owner)
     }
 
     /// Records what the transaction `zxid` makes of `path`; None deletes it.
@@ -135,6 +159,9 @@ impl Overlay {
 
     /// The tree has applied everything up to `zxid`: drops those changes.
     pub fn forget(&mut self, zxid: Zxid) {
+        while self.closed.front().is_some_and(|closed| closed.zxid <= zxid) {
+            self.closed.pop_front();
+        }
         while self.changes.front().is_some_and(|change| change.zxid <= zxid) {
             let Some(change) = self.changes.pop_front() else { return };
             if self.records.get(&change.path).is_some_and(|record| record.zxid == change.zxid) {

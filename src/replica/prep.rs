@@ -4,7 +4,8 @@
 //! Every write takes a zxid before it is judged, so a refused one is a transaction too: an error.
 //! The order of the checks is Apache's, because it decides which error a client sees.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod close;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use crate::state::StateMachine;
 use crate::state::digest;
 use crate::types::{
     Acl, Code, CreateMode, Epoch, Id, OwnerKind, OwnerRules, Perms, SessionId, StatPersisted,
-    WallTime, Zxid, java, path,
+    WallTime, Zxid, path,
 };
 
 mod reconfig;
@@ -141,62 +142,6 @@ impl Prep {
     pub fn create_session(&mut self, caller: &Caller, time: WallTime, timeout_ms: i32) -> TxnEntry {
         let zxid = self.next();
         self.entry(caller, zxid, time, OpCode::CREATE_SESSION.0, Txn::CreateSession { timeout_ms })
-    }
-
-    /// The end of a session, with its ephemerals: those there are and those on their way.
-    pub fn close_session(
-        &mut self,
-        state: &StateMachine,
-        caller: &Caller,
-        time: WallTime,
-    ) -> TxnEntry {
-        let zxid = self.next();
-        let work = Work { state, caller, zxid, time };
-        // Apache copies its set of the session's ephemerals, and adds those on their way.
-        let mut paths = state.ephemerals_of(caller.session);
-        let mut buckets = java::cloned_buckets(paths.len());
-        let coming = self.overlay.ephemerals_of(caller.session);
-        if !coming.is_empty() {
-            let applied = |zxid: Zxid, path: &str| {
-                state.node(path).is_some_and(|node| node.stat().czxid == zxid.0)
-            };
-            let mut known: BTreeSet<&str> = BTreeSet::new();
-            let coming: Vec<String> = coming
-                .into_iter()
-                .filter(|(zxid, path)| !applied(*zxid, path) && known.insert(path))
-                .map(|(_, path)| path.to_string())
-                .collect();
-            paths.retain(|path| !known.contains(path.as_str()));
-            paths.extend(coming);
-            while paths.len() > buckets * 3 / 4 {
-                buckets *= 2;
-            }
-        }
-        java::set_order(&mut paths, buckets);
-        let owner = caller.session.0;
-        // Ephemerals have no children, so no path here is the parent of another.
-        paths.retain(|path| {
-            let node = self.find(&work, path).filter(|node| node.stat.ephemeral_owner == owner);
-            let Some(node) = node else { return false };
-            self.digest = self.digest.wrapping_sub(i64::from(node.digest));
-            self.overlay.put(zxid, path, None);
-            true
-        });
-        let mut parents = BTreeMap::<&str, i64>::new();
-        for path in &paths {
-            *parents.entry(path::parent(path).unwrap_or("/")).or_default() += 1;
-        }
-        for (parent_path, count) in parents {
-            if let Some(mut parent) = self.find(&work, parent_path) {
-                parent.stat.pzxid = zxid.0;
-                parent.children -= count;
-                self.change(&work, parent_path, parent);
-            }
-        }
-        let bytes: usize = paths.iter().map(|path| 4 + path.len()).sum();
-        let named = self.options.close_session_txn && bytes <= CLOSE_PATHS_BYTES_MAX;
-        let paths = named.then_some(paths);
-        self.entry(caller, zxid, time, OpCode::CLOSE_SESSION.0, Txn::CloseSession { paths })
     }
 
     /// The reaper's deletion of a container or TTL node.
@@ -558,6 +503,9 @@ impl Prep {
             return outstanding.cloned();
         }
         let node = work.state.node(at)?;
+        if self.overlay.is_closed(node.stat().ephemeral_owner) {
+            return None;
+        }
         let counted = self.options.digest && !digest::is_exempt(at);
         let prefix = counted.then(|| node.digest_prefix());
         let stat = node.stat();

@@ -179,8 +179,7 @@ fn build(
             Piece::Session(id, timeout_ms) => inline.session(id, timeout_ms),
             Piece::Acl(index, acl) => inline.acl(index, acl),
             Piece::Nodes(mut batch) => {
-                inline.nodes(&batch)?;
-                batch.clear();
+                inline.nodes(&mut batch)?;
                 // Nobody waits for it at the end.
                 let _ = spent.send(batch);
             }

@@ -20,7 +20,7 @@ use crate::types::{Acl, Code, OwnerRules, SessionId, Stat, WallTime, Zxid, read_
 
 use super::acl::AclId;
 use super::change::{Change, SubResult, TxnResult};
-use super::tree::ROOT;
+use super::tree::{Place, ROOT};
 use super::watch::EventKind;
 use super::znode::Node;
 use super::{StateMachine, quota};
@@ -131,9 +131,7 @@ impl StateMachine {
         if listed.len() <= max {
             return true;
         }
-        for path in &listed[..max] {
-            self.delete(header.zxid.0, path, changes);
-        }
+        self.delete_all(header.zxid.0, &listed[..max], changes);
         self.closing = Some(done + max);
         false
     }
@@ -284,14 +282,35 @@ impl StateMachine {
         }
     }
 
+    /// Deletes nodes of which most have the same parents.
+    fn delete_all(&mut self, zxid: i64, paths: &[String], changes: &mut Vec<Change>) {
+        // What is deleted is never the parent of itself, so what is near stays right.
+        let mut near = None;
+        for path in paths {
+            if let Some(place) = self.tree.place_near(path, &mut near) {
+                self.delete_at(zxid, path, &place, changes);
+            }
+        }
+    }
+
     fn delete(&mut self, zxid: i64, path: &str, changes: &mut Vec<Change>) -> Outcome {
         let Some(place) = self.tree.place(path) else { return Outcome::failed(Code::NO_NODE) };
+        self.delete_at(zxid, path, &place, changes)
+    }
+
+    fn delete_at(
+        &mut self,
+        zxid: i64,
+        path: &str,
+        place: &Place,
+        changes: &mut Vec<Change>,
+    ) -> Outcome {
         let mut parent = self.tree.stat(place.parent);
         if zxid > parent.pzxid {
             parent.pzxid = zxid;
             self.tree.set_stat(place.parent, place.parent_path, &parent);
         }
-        let Some(id) = self.tree.at(&place) else { return Outcome::failed(Code::NO_NODE) };
+        let Some(id) = self.tree.at(place) else { return Outcome::failed(Code::NO_NODE) };
         let own = self.acls.share(self.tree.nodes[id].acl);
         let above = self.acls.share(self.tree.nodes[place.parent].acl);
         if self.tree.nodes[id].children > 0 {
@@ -372,9 +391,7 @@ impl StateMachine {
         if self.leaves_ephemerals {
             return;
         }
-        for path in paths.unwrap_or_default() {
-            self.delete(zxid, path, changes);
-        }
+        self.delete_all(zxid, paths.unwrap_or_default(), changes);
         for path in self.ephemerals_of(SessionId(session)) {
             self.delete(zxid, &path, changes);
         }

@@ -180,6 +180,14 @@ impl StateMachine {
         paths
     }
 
+    /// A session's ephemerals with their places in the order of their adding, in no particular order
+    /// themselves, and the most there ever were at a time.
+    pub fn ephemeral_nodes(&self, session: SessionId) -> (Vec<(u32, NodeRef<'_>)>, usize) {
+        let (nodes, most) = self.owners.placed(session.0);
+        let node = |(id, at)| (at, NodeRef { state: self, id });
+        (nodes.map(node).collect(), most)
+    }
+
     /// How many ephemerals there are.
     pub fn ephemerals_count(&self) -> usize {
         self.owners.ephemerals_count

@@ -79,10 +79,17 @@ impl Owners {
 
     /// A session's ephemerals in the order of their adding, and the most it ever had at a time.
     pub fn of(&self, session: i64) -> (Vec<u32>, usize) {
-        let Some(own) = self.ephemerals.get(&session) else { return (Vec::new(), 0) };
-        let mut all: Vec<(u32, u32)> = own.added.iter().map(|(&id, &at)| (at, id)).collect();
+        let (placed, most) = self.placed(session);
+        let mut all: Vec<(u32, u32)> = placed.map(|(id, at)| (at, id)).collect();
         all.sort_unstable();
-        (all.into_iter().map(|(_, id)| id).collect(), own.most)
+        (all.into_iter().map(|(_, id)| id).collect(), most)
+    }
+
+    /// The same in the order of their numbers, each with its place.
+    pub fn placed(&self, session: i64) -> (impl Iterator<Item = (u32, u32)> + '_, usize) {
+        let own = self.ephemerals.get(&session);
+        let placed = own.into_iter().flat_map(|own| own.added.iter().map(|(&id, &at)| (id, at)));
+        (placed, own.map_or(0, |own| own.most))
     }
 
     /// Sessions that own or owned something, and how much.

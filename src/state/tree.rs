@@ -62,6 +62,14 @@ pub(super) struct Place<'p> {
     pub hash: u64,
 }
 
+/// A parent that was looked up.
+#[derive(Debug)]
+pub(super) struct Near {
+    path: String,
+    id: u32,
+    hash: u64,
+}
+
 /// A node that the index does not have yet: the part of its path's hash that the index looks at,
 /// and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,6 +199,20 @@ impl Tree {
         Some(Place { parent, parent_path, name, hash })
     }
 
+    /// As [`Tree::place`] for one path after the other, of which many have the same parent: `near` is
+    /// None or what it was for the path before, since when nothing but that path was removed.
+    pub fn place_near<'p>(&self, path: &'p str, near: &mut Option<Near>) -> Option<Place<'p>> {
+        let at = path.rfind('/')?;
+        let (parent_path, name) = (&path[..at], &path[at + 1..]);
+        if near.as_ref().is_none_or(|near| near.path != parent_path) {
+            let (id, hash) = self.find_with_hash(parent_path)?;
+            *near = Some(Near { path: parent_path.to_owned(), id, hash });
+        }
+        let near = near.as_ref()?;
+        let hash = self.child_hash(near.hash, name.as_bytes());
+        Some(Place { parent: near.id, parent_path, name, hash })
+    }
+
     /// The node at a place.
     pub fn at(&self, place: &Place) -> Option<u32> {
         let name = place.name.as_bytes();
@@ -271,24 +293,24 @@ impl Tree {
         stat: &StatPersisted,
     ) -> u32 {
         let digests = Digests::of(self.digest_on, path, data, stat);
-        let (id, unindexed) = self.insert_unindexed(place, path, data, acl, stat, digests);
+        let node = Node::new(place.name.as_bytes(), data, acl);
+        let (id, unindexed) = self.insert_unindexed(place, path, node, stat, digests);
         self.index.insert(unindexed.key(), id);
         id
     }
 
-    /// The same for a node whose digest somebody has computed, and which cannot be found until
-    /// [`Tree::index_all`] has got what is returned beside its number.
+    /// The same for a node that somebody has made, and its digest with it, and which cannot be found
+    /// until [`Tree::index_all`] has got what is returned beside its number.
     pub fn insert_unindexed(
         &mut self,
         place: &Place,
         path: &str,
-        data: Option<&[u8]>,
-        acl: AclId,
+        mut node: Node,
         stat: &StatPersisted,
         digests: Digests,
     ) -> (u32, Unindexed) {
         self.before_change(place.parent);
-        let mut node = Node::new(place.name.as_bytes(), data, acl);
+        let data_len = node.data_len() as u64;
         (node.czxid, node.ctime) = (stat.czxid, stat.ctime);
         if Extra::is_needed(stat) {
             node.extra = self.extras.insert(Extra::of(stat, digests.prefix));
@@ -303,7 +325,7 @@ impl Tree {
         }
         self.mark(id);
         self.len += 1;
-        self.size += units(path) + data.map_or(0, <[u8]>::len) as u64;
+        self.size += units(path) + data_len;
         self.digest = self.digest.wrapping_add(i64::from(digests.node));
         (id, Unindexed(u64::from(key(place.hash)) << 32 | u64::from(id)))
     }

@@ -2,6 +2,9 @@
 
 /// `String.hashCode`: over UTF-16 units.
 pub fn string_hash(s: &str) -> i32 {
+    if s.is_ascii() {
+        return s.bytes().fold(0, |hash: i32, b| hash.wrapping_mul(31).wrapping_add(b.into()));
+    }
     s.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
 }
 
@@ -40,7 +43,8 @@ pub fn map_order<T>(keys: &mut [T], hash: impl Fn(&T) -> i32) {
     keys.sort_by_cached_key(|key| bucket(hash(key), buckets));
 }
 
-fn bucket(hash: i32, buckets: usize) -> usize {
+/// The bucket of a hash among a power of two of them, of which there are less than 2^32.
+pub fn bucket(hash: i32, buckets: usize) -> u32 {
     let hash = hash as u32;
-    (hash ^ hash >> 16) as usize & (buckets - 1)
+    (hash ^ hash >> 16) & (buckets as u32 - 1)
 }
