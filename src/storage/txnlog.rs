@@ -32,7 +32,9 @@ pub const RECORD_HEAD_LEN: usize = 12;
 pub const END_OF_RECORD: u8 = b'B';
 /// Zeros written behind a batch when it reaches the end of those written before: syncs of the next
 /// batches find their blocks allocated and have only data to write. (Zeros by `set_len` are holes.)
-const ZEROS_BYTES: u64 = 256 << 10;
+/// As many as the log has already, within these bounds: a sync that has to allocate waits for the file
+/// system's journal, and with it for what others have written, so a busy log shall need few of them.
+const ZEROS_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 20;
 /// The file grows when less than this is left.
 const PADDING_SLACK: u64 = 4096;
 /// The batch buffer is given back when a batch made it larger than this.
@@ -236,7 +238,8 @@ impl TxnLog {
         BatchMark { begin, end, last: self.last }.write(&mut self.batch);
         let written = begin + self.batch.len() as u64;
         if written > open.zeroed && self.options.prealloc_bytes > 0 {
-            open.zeroed = (written + ZEROS_BYTES).min(len).max(written);
+            let ahead = written.clamp(*ZEROS_BYTES.start(), *ZEROS_BYTES.end());
+            open.zeroed = (written + ahead).min(len).max(written);
             self.batch.resize((open.zeroed - begin) as usize, 0);
         }
         open.file.write_at(begin, &self.batch).at("write", &open.path)?;
