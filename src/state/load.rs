@@ -132,8 +132,9 @@ impl StateLoader {
             OPEN_ACL_INDEX => AclId::OPEN,
             index => self.acls.get(&index).copied().unwrap_or(AclId::MISSING),
         };
-        let Incoming { mut node, stat, digests, .. } = one;
+        let Incoming { mut node, stat, .. } = one;
         let stat = &stat;
+        let digests = Digests::of(self.state.options.digest, path, node.data(), stat);
         if path.is_empty() {
             let state = &mut self.state;
             state.acls.add_use(acl);
@@ -191,25 +192,21 @@ struct Incoming {
     node: Node,
     acl: i64,
     stat: StatPersisted,
-    digests: Digests,
 }
 
 impl Incoming {
-    fn new(digest: bool, path: &str, node: &NodeView) -> Incoming {
+    fn new(path: &str, node: &NodeView) -> Incoming {
         let NodeView { data, acl, stat } = *node;
         // Whether there is a slash, and a name behind it, is looked at when the node is added.
         let name = path.rfind('/').map_or("", |at| &path[at + 1..]);
-        let digests = Digests::of(digest, path, data, &stat);
-        let node = Node::new(name.as_bytes(), data, AclId::OPEN);
-        Incoming { node, acl, stat, digests }
+        Incoming { node: Node::new(name.as_bytes(), data, AclId::OPEN), acl, stat }
     }
 }
 
 /// Nodes on their way from the thread that reads an image to the one that builds the tree. The first
-/// of them makes the nodes and computes their digests, the second has enough to do.
-#[derive(Debug)]
+/// makes them, because it has to copy their data anyway.
+#[derive(Debug, Default)]
 pub struct NodeBatch {
-    digest: bool,
     /// Path after path.
     paths: String,
     bytes: usize,
@@ -218,10 +215,9 @@ pub struct NodeBatch {
 }
 
 impl NodeBatch {
-    /// An empty one for a loader with such options, with room for `nodes` nodes of usual size.
-    pub fn with_capacity(options: Options, nodes: usize) -> NodeBatch {
+    /// An empty one with room for `nodes` nodes of usual size.
+    pub fn with_capacity(nodes: usize) -> NodeBatch {
         NodeBatch {
-            digest: options.digest,
             paths: String::with_capacity(nodes * 32),
             bytes: 0,
             nodes: Vec::with_capacity(nodes),
@@ -232,7 +228,7 @@ impl NodeBatch {
     pub fn push(&mut self, path: &str, node: &NodeView) {
         self.paths.push_str(path);
         self.bytes += path.len() + node.data.map_or(0, <[u8]>::len);
-        self.nodes.push((self.paths.len(), Incoming::new(self.digest, path, node)));
+        self.nodes.push((self.paths.len(), Incoming::new(path, node)));
     }
 
     /// How many there are.
@@ -264,7 +260,7 @@ impl ImageSink for StateLoader {
     }
 
     fn node(&mut self, path: &str, node: NodeView<'_>) -> Result<(), String> {
-        self.add(path, Incoming::new(self.state.options.digest, path, &node))
+        self.add(path, Incoming::new(path, &node))
     }
 }
 
