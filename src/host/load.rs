@@ -40,11 +40,11 @@ impl Inline {
         Inline { stage: Stage::Image(Box::new(StateLoader::new(options))), txns: Vec::new() }
     }
 
-    /// Adds nodes to the image, emptying the batch.
+    /// Adds nodes to the image.
     ///
     /// # Errors
     /// As [`ImageSink::node`].
-    pub fn nodes(&mut self, batch: &mut NodeBatch) -> Result<(), String> {
+    pub fn nodes(&mut self, batch: &NodeBatch) -> Result<(), String> {
         self.loader().nodes(batch)
     }
 

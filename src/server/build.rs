@@ -98,7 +98,7 @@ impl<'a> Build<'a> {
             times,
             building: None,
             base: None,
-            batch: NodeBatch::default(),
+            batch: NodeBatch::with_capacity(options, 0),
             txns: Vec::new(),
             nodes: 0,
             said: times.clock.mono(),
@@ -131,7 +131,7 @@ impl<'a> Build<'a> {
             return Ok(());
         }
         let spent = self.building.as_ref().and_then(|building| building.spent.try_recv().ok());
-        let next = spent.unwrap_or_else(|| NodeBatch::with_capacity(BATCH_NODES));
+        let next = spent.unwrap_or_else(|| NodeBatch::with_capacity(self.options, BATCH_NODES));
         let batch = std::mem::replace(&mut self.batch, next);
         self.send(Piece::Nodes(batch))
     }
@@ -179,7 +179,8 @@ fn build(
             Piece::Session(id, timeout_ms) => inline.session(id, timeout_ms),
             Piece::Acl(index, acl) => inline.acl(index, acl),
             Piece::Nodes(mut batch) => {
-                inline.nodes(&mut batch)?;
+                inline.nodes(&batch)?;
+                batch.clear();
                 // Nobody waits for it at the end.
                 let _ = spent.send(batch);
             }

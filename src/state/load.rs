@@ -9,7 +9,6 @@ use super::acl::AclId;
 use super::digest::Digests;
 use super::owner::Owners;
 use super::tree::{Place, ROOT, ROOT_HASH, Tree, Unindexed};
-use super::znode::Node;
 use super::{Options, StateMachine};
 
 /// Receives an image and becomes a state. Tolerant of what Apache's fuzzy snapshots hold: nodes
@@ -127,21 +126,19 @@ impl StateLoader {
     }
 
     /// Puts a node where its path says.
-    fn add(&mut self, path: &str, one: Incoming) -> Result<(), String> {
-        let acl = match one.acl {
+    fn add(&mut self, path: &str, node: &NodeView, digests: Digests) -> Result<(), String> {
+        let acl = match node.acl {
             OPEN_ACL_INDEX => AclId::OPEN,
             index => self.acls.get(&index).copied().unwrap_or(AclId::MISSING),
         };
-        let Incoming { mut node, stat, .. } = one;
-        let stat = &stat;
-        let digests = Digests::of(self.state.options.digest, path, node.data(), stat);
+        let NodeView { data, stat, .. } = node;
         if path.is_empty() {
             let state = &mut self.state;
             state.acls.add_use(acl);
             let old = state.tree.set_acl(ROOT, acl);
             state.acls.release(old);
             state.owners.remove(ROOT, state.tree.stat(ROOT).ephemeral_owner);
-            state.tree.set_data(ROOT, path, node.data(), stat);
+            state.tree.set_data(ROOT, path, *data, stat);
             state.owners.add(ROOT, stat.ephemeral_owner);
             return Ok(());
         }
@@ -155,8 +152,7 @@ impl StateLoader {
             hash,
         };
         state.acls.add_use(acl);
-        node.acl = acl;
-        let (id, unindexed) = state.tree.insert_unindexed(&place, path, node, stat, digests);
+        let (id, unindexed) = state.tree.insert_unindexed(&place, path, *data, acl, stat, digests);
         state.owners.add(id, stat.ephemeral_owner);
         self.pending.push(unindexed);
         self.path.truncate(parent.path_end);
@@ -168,67 +164,77 @@ impl StateLoader {
         Ok(())
     }
 
-    /// Adds the nodes of a batch, in order, and empties it.
+    /// Adds the nodes of a batch, in order.
     ///
     /// # Errors
     /// As [`ImageSink::node`].
-    pub fn nodes(&mut self, batch: &mut NodeBatch) -> Result<(), String> {
-        let mut start = 0;
-        for (end, one) in batch.nodes.drain(..) {
-            let path = &batch.paths[start..end];
-            start = end;
-            self.add(path, one)?;
+    pub fn nodes(&mut self, batch: &NodeBatch) -> Result<(), String> {
+        let (mut path_start, mut data_start) = (0, 0);
+        for one in &batch.nodes {
+            let path = &batch.paths[path_start..one.path_end];
+            let data = &batch.data[data_start..one.data_end];
+            (path_start, data_start) = (one.path_end, one.data_end);
+            let data = (!one.is_null).then_some(data);
+            self.add(path, &NodeView { data, acl: one.acl, stat: one.stat }, one.digests)?;
         }
-        batch.paths.clear();
-        batch.bytes = 0;
         Ok(())
     }
 }
 
-/// A node of an image, on its way into the tree.
+/// Nodes on their way from the thread that reads an image to the one that builds the tree, with
+/// their digests: the reader has more time.
 #[derive(Debug)]
-struct Incoming {
-    /// Complete but for its ACL and links.
-    node: Node,
-    acl: i64,
-    stat: StatPersisted,
-}
-
-impl Incoming {
-    fn new(path: &str, node: &NodeView) -> Incoming {
-        let NodeView { data, acl, stat } = *node;
-        // Whether there is a slash, and a name behind it, is looked at when the node is added.
-        let name = path.rfind('/').map_or("", |at| &path[at + 1..]);
-        Incoming { node: Node::new(name.as_bytes(), data, AclId::OPEN), acl, stat }
-    }
-}
-
-/// Nodes on their way from the thread that reads an image to the one that builds the tree. The first
-/// makes them, because it has to copy their data anyway.
-#[derive(Debug, Default)]
 pub struct NodeBatch {
+    digest: bool,
     /// Path after path.
     paths: String,
-    bytes: usize,
-    /// Where each path ends, and the rest of the node.
-    nodes: Vec<(usize, Incoming)>,
+    /// Data after data.
+    data: Vec<u8>,
+    nodes: Vec<Summary>,
+}
+
+/// One node of a batch: where its path and data end, and the rest of it.
+#[derive(Debug)]
+struct Summary {
+    path_end: usize,
+    data_end: usize,
+    is_null: bool,
+    acl: i64,
+    stat: StatPersisted,
+    digests: Digests,
 }
 
 impl NodeBatch {
-    /// An empty one with room for `nodes` nodes of usual size.
-    pub fn with_capacity(nodes: usize) -> NodeBatch {
+    /// An empty one for a loader with such options, with room for `nodes` nodes of usual size.
+    pub fn with_capacity(options: Options, nodes: usize) -> NodeBatch {
         NodeBatch {
+            digest: options.digest,
             paths: String::with_capacity(nodes * 32),
-            bytes: 0,
+            data: Vec::with_capacity(nodes * 128),
             nodes: Vec::with_capacity(nodes),
         }
     }
 
     /// Adds a node.
     pub fn push(&mut self, path: &str, node: &NodeView) {
+        let NodeView { data, acl, stat } = *node;
         self.paths.push_str(path);
-        self.bytes += path.len() + node.data.map_or(0, <[u8]>::len);
-        self.nodes.push((self.paths.len(), Incoming::new(path, node)));
+        self.data.extend_from_slice(data.unwrap_or_default());
+        self.nodes.push(Summary {
+            path_end: self.paths.len(),
+            data_end: self.data.len(),
+            is_null: data.is_none(),
+            acl,
+            stat,
+            digests: Digests::of(self.digest, path, data, &stat),
+        });
+    }
+
+    /// Forgets the nodes and keeps the memory.
+    pub fn clear(&mut self) {
+        self.paths.clear();
+        self.data.clear();
+        self.nodes.clear();
     }
 
     /// How many there are.
@@ -238,7 +244,7 @@ impl NodeBatch {
 
     /// Bytes of paths and data.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.paths.len() + self.data.len()
     }
 
     /// Whether there are none.
@@ -260,7 +266,8 @@ impl ImageSink for StateLoader {
     }
 
     fn node(&mut self, path: &str, node: NodeView<'_>) -> Result<(), String> {
-        self.add(path, Incoming::new(path, &node))
+        let digests = Digests::of(self.state.options.digest, path, node.data, &node.stat);
+        self.add(path, &node, digests)
     }
 }
 

@@ -293,24 +293,24 @@ impl Tree {
         stat: &StatPersisted,
     ) -> u32 {
         let digests = Digests::of(self.digest_on, path, data, stat);
-        let node = Node::new(place.name.as_bytes(), data, acl);
-        let (id, unindexed) = self.insert_unindexed(place, path, node, stat, digests);
+        let (id, unindexed) = self.insert_unindexed(place, path, data, acl, stat, digests);
         self.index.insert(unindexed.key(), id);
         id
     }
 
-    /// The same for a node that somebody has made, and its digest with it, and which cannot be found
-    /// until [`Tree::index_all`] has got what is returned beside its number.
+    /// The same for a node whose digest somebody has computed, and which cannot be found until
+    /// [`Tree::index_all`] has got what is returned beside its number.
     pub fn insert_unindexed(
         &mut self,
         place: &Place,
         path: &str,
-        mut node: Node,
+        data: Option<&[u8]>,
+        acl: AclId,
         stat: &StatPersisted,
         digests: Digests,
     ) -> (u32, Unindexed) {
         self.before_change(place.parent);
-        let data_len = node.data_len() as u64;
+        let mut node = Node::new(place.name.as_bytes(), data, acl);
         (node.czxid, node.ctime) = (stat.czxid, stat.ctime);
         if Extra::is_needed(stat) {
             node.extra = self.extras.insert(Extra::of(stat, digests.prefix));
@@ -325,7 +325,7 @@ impl Tree {
         }
         self.mark(id);
         self.len += 1;
-        self.size += units(path) + data_len;
+        self.size += units(path) + data.map_or(0, <[u8]>::len) as u64;
         self.digest = self.digest.wrapping_add(i64::from(digests.node));
         (id, Unindexed(u64::from(key(place.hash)) << 32 | u64::from(id)))
     }
