@@ -227,8 +227,11 @@ impl Election {
         n: &Notification,
         members: &Membership,
     ) -> Step {
-        if !members.is_voter(from) || !members.is_voter(n.leader) {
+        if !members.is_voter(from) {
             return Step::Wait;
+        }
+        if !members.is_voter(n.leader) {
+            return self.handle_undecided(now, n, members);
         }
         match n.state {
             ServerState::Looking => self.handle_looking(now, from, n, members),
@@ -237,6 +240,21 @@ impl Election {
             }
             ServerState::Observing => Step::Wait,
         }
+    }
+
+    /// One that is to vote under a membership which it has not heard of has no vote of its own yet, and
+    /// takes none of an earlier round than its own.
+    fn handle_undecided(&mut self, now: Instant, n: &Notification, members: &Membership) -> Step {
+        let looking = n.state == ServerState::Looking && n.leader == Vote::NONE.leader;
+        if members.quorum.next.is_none() || !looking || n.round <= self.round {
+            return Step::Wait;
+        }
+        self.round = n.round;
+        self.votes.clear();
+        self.proposal = self.own;
+        self.decide_at = None;
+        self.cast();
+        self.tally(now, members).unwrap_or(Step::Broadcast)
     }
 
     fn handle_looking(

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::action::*;
 use super::core::{Core, mutant};
+use super::membership::Membership;
 use crate::proto::jute::Jute;
 use crate::proto::quorum::{
     LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch_current, leader_info,
@@ -446,7 +447,7 @@ impl Leader {
         l.observer = packet.kind == PacketKind::ObserverInfo;
         l.rookeeper = info.rookeeper;
         l.stage = Stage::AwaitingEpoch;
-        let counts = !l.observer || mutant!(core, ObserversCounted);
+        let counts = l.counts(core) || mutant!(core, ObserversCounted);
         match self.epoch {
             None => {
                 self.highest = self.highest.max(accepted);
@@ -487,7 +488,7 @@ impl Leader {
         let Some(l) = self.links.get_mut(&link) else { return Ok(()) };
         l.stage = Stage::AwaitingQuorum { last };
         let server = l.server;
-        let voter = !l.observer || mutant!(core, ObserversCounted);
+        let voter = l.counts(core) || mutant!(core, ObserversCounted);
         if self.phase == Phase::CollectingAcks && current != Epoch(-1) {
             if (current, last) > (core.current_epoch(), core.history.last()) {
                 if voter && core.is_electable(server) {
@@ -510,7 +511,7 @@ impl Leader {
         let history_ack = self.epoch.is_some_and(|e| zxid == Zxid::new(e, 0));
         if history_ack && l.stage == Stage::Syncing {
             l.stage = Stage::Synced;
-            let (server, voter) = (l.server, !l.observer || mutant!(core, ObserversCounted));
+            let (server, voter) = (l.server, l.counts(core) || mutant!(core, ObserversCounted));
             let early = std::mem::take(&mut l.early_acks);
             if voter {
                 self.history_acks.insert(server);
@@ -734,6 +735,13 @@ impl Introduction {
 }
 
 impl Link {
+    /// Whether what it promises counts, by the rules. An observer that is to vote under a membership
+    /// which isn't in force yet does not know that when it comes; it promises the same.
+    fn counts(&self, core: &Core) -> bool {
+        let to_vote = |seen: &Membership| seen.quorum.current.is_voter(self.server);
+        !self.observer || core.seen.as_ref().is_some_and(to_vote)
+    }
+
     fn watch(&mut self, zxid: Zxid, now: Instant) {
         if self.watched.is_none() {
             self.watched = Some((zxid, now));

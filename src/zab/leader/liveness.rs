@@ -27,7 +27,7 @@ impl Leader {
         core.options
             .membership
             .quorum
-            .is_met(|s| s == me || self.links.values().any(|l| l.server == s && !l.observer))
+            .is_met(|s| s == me || self.links.values().any(|l| l.server == s && l.counts(core)))
     }
 
     pub(super) fn check_alone(&mut self, core: &mut Core, now: Instant) {

@@ -1,6 +1,8 @@
 //! The membership changes (`reconfigEnabled`). Configs are written "voters 1 2 3;observers 9;moved 2;
 //! version=100000000" here: a member that moved has another learner port.
 
+mod storm;
+
 use super::*;
 use PacketKind::{
     Ack, Commit, CommitAndActivate, Diff, FollowerInfo, NewLeader, ObserverInfo, Proposal, UpToDate,
