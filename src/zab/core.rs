@@ -333,7 +333,7 @@ impl Core {
 
     /// Whether this server can be elected.
     pub fn is_electable(&self, server: ServerId) -> bool {
-        self.options.membership.quorum.weight(server) > 0
+        self.options.membership.quorum.current.weight(server) > 0
     }
 }
 

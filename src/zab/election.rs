@@ -36,7 +36,7 @@ impl Vote {
     /// of weight 0 never wins.
     pub fn beats(&self, other: &Vote, members: &Membership) -> bool {
         let key = |v: &Vote| (v.peer_epoch, v.zxid, v.leader);
-        members.quorum.weight(self.leader) > 0 && key(self) > key(other)
+        members.quorum.current.weight(self.leader) > 0 && key(self) > key(other)
     }
 }
 

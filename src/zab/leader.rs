@@ -495,7 +495,12 @@ impl Leader {
                     core.leave(Why::FollowerAhead(server));
                     return Ok(());
                 }
-                return Err(LinkError::LearnerAhead);
+                // What a voter of the membership to come has more is not committed, or one of those
+                // that elected this leader would have it: it is cut.
+                let members = &core.options.membership.quorum;
+                if !voter || members.current.is_voter(server) || !members.is_voter(server) {
+                    return Err(LinkError::LearnerAhead);
+                }
             }
             if voter && last != Zxid(-1) {
                 self.epoch_acks.insert(server);

@@ -548,6 +548,8 @@ impl Peer {
         };
         let own = match part {
             Part::Observer => Vote::NONE,
+            // It helps to elect, but is not known to all who do.
+            _ if !self.core.options.membership.quorum.current.is_voter(me) => Vote::NONE,
             _ => Vote { leader: me, zxid: last, peer_epoch: self.core.current_epoch() },
         };
         self.core.round += 1;

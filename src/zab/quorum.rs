@@ -94,12 +94,6 @@ impl Quorum {
         self.current.is_voter(server) || self.next.as_ref().is_some_and(|n| n.is_voter(server))
     }
 
-    /// The weight of a voter, the larger one by the two rules.
-    pub fn weight(&self, server: ServerId) -> u64 {
-        let next = self.next.as_ref().map_or(0, |n| n.weight(server));
-        self.current.weight(server).max(next)
-    }
-
     /// Everyone with a vote by any rule, in order.
     pub fn voters(&self) -> BTreeSet<ServerId> {
         let mut voters = self.current.voters();

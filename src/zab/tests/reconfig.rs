@@ -378,22 +378,39 @@ fn after_a_crash_between_proposal_and_commit_both_quorums_elect() {
 }
 
 #[test]
-fn a_member_of_the_new_quorum_alone_can_be_elected_while_both_count() {
-    // Only 4 and 5 have the proposal; 1 and 2 must be able to follow one of them.
-    let seen = config("voters 3 4 5", z(1, 4));
-    let mut disk = history(1, 3);
-    disk.recent.push(change("voters 3 4 5", z(1, 4)));
-    disk.last = z(1, 4);
-    let mut b = Bench::with(4, disk, |o| {
-        o.membership = Membership { observers: [ServerId(4)].into(), ..config(THREE, z(1, 0)) };
-        o.seen = Some(seen);
-        o.reconfig = Some(READER);
-    });
-    for from in [1, 2, 5] {
-        b.vote(from, ServerState::Looking, 4, z(1, 4), 1);
-    }
-    b.pass(500);
-    assert_eq!(b.peer.leader(), Some(ServerId(4)));
+fn a_voter_to_be_helps_to_elect_and_what_it_has_more_is_cut() {
+    // The leader fell with its proposal unwritten; 4, which is to vote, has it and one more.
+    let seen = config("voters 3 4", z(1, 4));
+    let started = |id: i64, n: u32| {
+        let mut disk = history(1, 3);
+        if n > 3 {
+            disk.recent.push(change("voters 3 4", z(1, 4)));
+            disk.recent.extend((5..=n).map(|c| txn(z(1, c))));
+            disk.last = z(1, n);
+        }
+        Bench::with(id, disk, |o| {
+            o.membership = config("voters 3;observers 4", z(1, 0));
+            o.seen = Some(seen.clone());
+            o.reconfig = Some(READER);
+        })
+    };
+    let mut four = started(4, 5);
+    four.vote(3, ServerState::Looking, 3, z(1, 3), 1);
+    four.pass(300);
+    assert_eq!(four.peer.leader(), Some(ServerId(3)));
+    let mut three = started(3, 3);
+    three.vote(4, ServerState::Looking, 3, z(1, 3), 1);
+    three.pass(300);
+    three.said();
+    three.introduce(4, 1, ObserverInfo);
+    three.persist();
+    three.said();
+    three.ack_epoch(4, 1, z(1, 5));
+    three.expect(&["disk: current 2", "4: TRUNC 1:3", "4: NEWLEADER 2:0"]);
+    three.persist();
+    three.from(4, Ack, z(2, 0));
+    assert!(three.peer.is_serving());
+    assert_eq!(three.version(), z(1, 4).0, "the change it had begun");
 }
 
 #[test]
