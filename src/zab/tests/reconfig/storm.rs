@@ -445,12 +445,6 @@ fn run(seed: u64) -> (usize, usize) {
     };
     let all: Vec<String> = storm.nodes.values().map(what).collect();
     let from = storm.trace.len().saturating_sub(40);
-    let lasts: Vec<_> = storm
-        .nodes
-        .values()
-        .map(|n| (n.disk.accepted, n.disk.current, n.disk.log.last().map(|t| t.zxid)))
-        .collect();
-    let from = storm.trace.len().saturating_sub(40);
     eprintln!("{}", storm.trace[from..].join("\n"));
     panic!("seed {seed}: nothing is written any more\n{}", all.join("\n"));
 }
