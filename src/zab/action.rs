@@ -317,6 +317,9 @@ pub enum Why {
     /// Too few followers came, as a leader to be.
     #[error("no quorum came to follow")]
     NotEstablished,
+    /// A leader to be whose voters have found a better one.
+    #[error("server {0} has got the votes")]
+    Outvoted(ServerId),
     /// A follower has a newer history.
     #[error("follower {0} is ahead")]
     FollowerAhead(ServerId),

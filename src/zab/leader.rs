@@ -160,6 +160,8 @@ pub(super) struct Leader {
     on_tick: bool,
     /// Since when, while not serving, too few links stand.
     alone_since: Option<Instant>,
+    /// Voters that vote for a better leader by now, in the round that elected this one.
+    lost_votes: BTreeSet<ServerId>,
     anonymous: i64,
     /// The membership has changed, and another is to lead: nothing is committed any more.
     retiring: Option<reconfig::Retiring>,
@@ -186,6 +188,7 @@ impl Leader {
             ping_at: now + core.options.ping_period(false),
             on_tick: false,
             alone_since: Some(now),
+            lost_votes: BTreeSet::new(),
             anonymous: -1,
             retiring: None,
         }

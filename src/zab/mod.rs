@@ -301,6 +301,12 @@ impl Peer {
                     let notification = self.core.settled_notification(self.state());
                     self.core.act(Action::SendNotification { to: from, notification });
                 }
+                if let Role::Leading(leader) = &mut self.role
+                    && n.state == ServerState::Looking
+                    && voter
+                {
+                    leader.handle_vote(&mut self.core, from, &n);
+                }
             }
             Role::Stopped => {}
         }

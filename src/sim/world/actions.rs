@@ -96,6 +96,7 @@ impl<H: Host> World<H> {
                     crate::zab::Why::LeaderMisbehaved { .. } => "looking: leader misbehaved",
                     crate::zab::Why::QuorumLost => "looking: quorum lost",
                     crate::zab::Why::NotEstablished => "looking: not established",
+                    crate::zab::Why::Outvoted(_) => "looking: outvoted",
                     crate::zab::Why::FollowerAhead(_) => "looking: follower ahead",
                     crate::zab::Why::LaterEpoch { .. } => "looking: later epoch",
                     crate::zab::Why::DiskStalled(_) => "looking: disk stalled",

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::action::*;
 use super::super::core::Core;
-use super::{Leader, Link, Stage};
+use super::super::election::Vote;
+use super::{Leader, Link, Phase, Stage};
+use crate::proto::election::Notification;
 use crate::proto::quorum::{PacketKind, QuorumPacket, quick_ping};
 use crate::types::{Instant, LinkId, ServerId, Zxid};
 
@@ -38,6 +40,24 @@ impl Leader {
         let since = *self.alone_since.get_or_insert(now);
         if now >= since + core.options.establish_patience {
             core.leave(Why::NotEstablished);
+        }
+    }
+
+    /// A voter looks for a leader and says for whom it votes. Within a round a vote only ever gets
+    /// better, so one that is better than the vote this server was elected by is lost for it; when
+    /// too many are, nobody will come, and there is another leader to follow. (Apache waits for
+    /// `initLimit`, or `leader.maxTimeToWaitForEpoch`.)
+    pub fn handle_vote(&mut self, core: &mut Core, from: ServerId, n: &Notification) {
+        let vote = Vote { leader: n.leader, zxid: n.zxid, peer_epoch: n.peer_epoch };
+        let members = &core.options.membership;
+        let mute = n.zxid == Zxid(-1);
+        let better = n.round == core.round && vote.beats(&core.vote, members);
+        if self.phase != Phase::CollectingEpochs || mute || !better {
+            return;
+        }
+        self.lost_votes.insert(from);
+        if !members.quorum.is_met(|s| !self.lost_votes.contains(&s)) {
+            core.leave(Why::Outvoted(vote.leader));
         }
     }
 

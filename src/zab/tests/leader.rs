@@ -24,6 +24,26 @@ fn zookeeper_335_an_epoch_is_begun_by_a_quorum_and_saved_before_it_is_said() {
 }
 
 #[test]
+fn a_leader_to_be_whose_voters_find_a_better_one_waits_for_nobody() {
+    // Server 2 refused connections, so its vote was not waited for; it comes a moment later, is ahead,
+    // and the others hear it before they have settled.
+    let mut b = Bench::new(3, history(1, 3)).elected();
+    // A vote of before, which was late.
+    b.vote(1, ServerState::Looking, 1, z(1, 2), 1);
+    b.vote(2, ServerState::Looking, 2, z(1, 9), 1);
+    b.expect(&[]);
+    b.vote(1, ServerState::Looking, 2, z(1, 9), 1);
+    assert!(b.said().contains(&"looking: server 2 has got the votes".to_owned()));
+    // Once a quorum has come, votes are nothing to it.
+    let mut b = Bench::new(3, history(1, 3)).elected();
+    b.introduce(2, 1, FollowerInfo);
+    b.said();
+    b.vote(1, ServerState::Looking, 2, z(1, 9), 1);
+    b.vote(2, ServerState::Looking, 2, z(1, 9), 1);
+    b.expect(&[]);
+}
+
+#[test]
 fn zookeeper_2959_observers_are_never_counted() {
     // A29, ZOOKEEPER-769, 764.
     let mut b = Bench::new(3, history(1, 3)).elected();
