@@ -119,17 +119,19 @@ impl Load {
             let options = options(connect).map_err(|e| e.to_string())?;
             let (client, _events) =
                 Client::connect(options).await.map_err(|e| format!("the reader: {e}"))?;
+            // Where it was asked says whose answer was wrong, or did not come.
+            let asked = |e| format!("{e} (reader at {})", client.status().server);
             for (index, writer) in self.writers.iter().enumerate() {
                 // What is promised before the read must be in it.
                 let (created, deleted, counter) = {
                     let known = lock(&writer.known);
                     (known.created.clone(), known.deleted.clone(), known.counter)
                 };
-                client.sync("/").await.map_err(|e| format!("sync: {e}"))?;
+                client.sync("/").await.map_err(|e| format!("sync: {}", asked(e)))?;
                 let there = match client.children(&format!("/load-{index}"), false).await {
                     Ok(names) => names,
                     Err(e) if created.is_empty() && e.code() == Code::NO_NODE => continue,
-                    Err(e) => return Err(format!("/load-{index}: {e}")),
+                    Err(e) => return Err(format!("children of /load-{index}: {}", asked(e))),
                 };
                 let there: BTreeSet<u64> = there.iter().filter_map(|n| n.parse().ok()).collect();
                 // Doomed after the read: a node asked to be deleted meanwhile may be gone.
@@ -146,7 +148,7 @@ impl Load {
                 let (data, _) = client
                     .get(&format!("/load-{index}"), false)
                     .await
-                    .map_err(|e| format!("/load-{index}: {e}"))?;
+                    .map_err(|e| format!("/load-{index}: {}", asked(e)))?;
                 let text = String::from_utf8_lossy(&data.unwrap_or_default()).into_owned();
                 if text.parse::<u64>().unwrap_or(0) < counter {
                     return Err(format!(
