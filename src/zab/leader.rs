@@ -498,10 +498,14 @@ impl Leader {
                     core.leave(Why::FollowerAhead(server));
                     return Ok(());
                 }
-                // What a voter of the membership to come has more is not committed, or one of those
-                // that elected this leader would have it: it is cut.
+                // Where this leader's history does not have the change, no quorum has: what a voter of
+                // the membership to come has more is not committed, and is cut. Where it has, the
+                // new quorum alone may have committed what came after (on a leader that is gone).
                 let members = &core.options.membership.quorum;
-                if !voter || members.current.is_voter(server) || !members.is_voter(server) {
+                let to_come = members.is_voter(server) && !members.current.is_voter(server);
+                let logged =
+                    core.seen.as_ref().is_none_or(|s| Zxid(s.version) <= core.history.last());
+                if !voter || !to_come || logged {
                     return Err(LinkError::LearnerAhead);
                 }
             }

@@ -17,7 +17,7 @@ use super::core::Core;
 use super::election::Vote;
 use super::membership::Membership;
 use crate::proto::election::Notification;
-use crate::types::{Epoch, Instant, ServerId};
+use crate::types::{Epoch, Instant, ServerId, Zxid};
 
 impl Core {
     /// The text of the newest config this server knows of.
@@ -48,6 +48,12 @@ impl Core {
         let newest = self.seen.as_ref().unwrap_or(&self.options.membership).version;
         if new.version <= newest {
             return;
+        }
+        // The one before is in force where this one was proposed: nobody changes what is not.
+        if let Some(before) = self.seen.clone()
+            && self.history.find(Zxid(before.version)).is_some()
+        {
+            self.activate(now, before);
         }
         self.save_config(now, new.text.clone(), false);
         self.act(Action::ConfigSeen(new.text.clone()));

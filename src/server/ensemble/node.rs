@@ -165,8 +165,9 @@ impl Running {
                 .member
                 .poll_timeout()
                 .map_or(PATIENCE_MAX, |due| shared.clock.until(due).min(PATIENCE_MAX));
-            if !self.inbox.is_empty() {
-                // The links get their turn, and bring what belongs to the next.
+            if !self.inbox.is_empty() || patience.is_zero() {
+                // The links get their turn, and bring what belongs to the next: before anybody is
+                // thought silent too, whose word lies there unread since a long sync.
                 tokio::task::yield_now().await;
             }
             alarm.take(&self.inbox, &mut events, patience).await;

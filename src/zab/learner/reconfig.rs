@@ -28,11 +28,19 @@ impl Learner {
     pub(super) fn take_membership(&mut self, core: &mut Core, now: Instant) -> bool {
         let Some(new) = self.offered.take() else { return true };
         let version = Zxid(new.version);
-        if version.counter() != 0 && version > self.committed {
-            // A proposal that is under way: its commit will say so.
+        let under_way = version > self.committed && Some(version.epoch()) == self.epoch;
+        if version.counter() != 0 && under_way {
+            // A proposal of this epoch: its commit will say so. An older one is in force since the
+            // leader is established, even if nobody's history has it any more.
             return true;
         }
-        let Some(old) = core.activate(now, new) else { return true };
+        let Some(old) = core.activate(now, new) else {
+            let stays = self.observer == core.options.membership.is_observer(core.me());
+            if !stays {
+                core.leave(Why::Reconfigured);
+            }
+            return stays;
+        };
         let now_in_force = &core.options.membership;
         let same_leader = !old.is_voter(self.leader) || old.keeps_leader(now_in_force, self.leader);
         if self.observer == now_in_force.is_observer(core.me())

@@ -414,6 +414,48 @@ fn a_voter_to_be_helps_to_elect_and_what_it_has_more_is_cut() {
 }
 
 #[test]
+fn what_the_new_quorum_alone_may_have_committed_is_not_cut() {
+    // The leader that committed the change, and 1:5 after it by 4 alone, is gone; 3 has the change.
+    let mut disk = history(1, 3);
+    disk.recent.push(change("voters 3 4", z(1, 4)));
+    disk.last = z(1, 4);
+    let mut three = Bench::with(3, disk, |o| {
+        o.membership = config("voters 3;observers 4", z(1, 0));
+        o.seen = Some(config("voters 3 4", z(1, 4)));
+        o.reconfig = Some(READER);
+    });
+    three.vote(4, ServerState::Looking, 3, z(1, 4), 1);
+    three.pass(300);
+    three.said();
+    three.introduce(4, 1, ObserverInfo);
+    three.persist();
+    three.said();
+    three.ack_epoch(4, 1, z(1, 5));
+    let said = three.said();
+    assert!(said.iter().any(|s| s.starts_with("close 4")), "{said:?}");
+    assert!(!three.peer.is_serving());
+}
+
+#[test]
+fn a_second_change_puts_the_first_into_force_where_only_its_proposal_was_heard() {
+    // Server 1 had logged the first change when its link broke: what it knows of the second must not
+    // make it forget the first, or it would elect by rules two changes apart.
+    let mut disk = history(1, 3);
+    disk.recent.push(change("voters 1 2 3 4 5", z(1, 4)));
+    disk.last = z(1, 4);
+    let mut one = Bench::with(1, disk, |o| {
+        o.membership = config(THREE, z(1, 0));
+        o.seen = Some(config("voters 1 2 3 4 5", z(1, 4)));
+        o.reconfig = Some(READER);
+    })
+    .accept(2);
+    one.tell(Diff, z(1, 4));
+    let second = change(THREE, z(2, 1));
+    one.hear(QuorumPacket::with_data(Proposal, z(2, 1), second.bytes));
+    assert_eq!(one.version(), z(1, 4).0);
+}
+
+#[test]
 fn zookeeper_1783_the_first_leader_numbers_a_config_without_version() {
     let mut b = Bench::with(3, history(1, 3), |o| {
         o.membership = config(THREE, Zxid(0));
