@@ -110,8 +110,22 @@ impl Load {
         self.writers.iter().find_map(|w| lock(&w.known).wrong.first().cloned())
     }
 
-    /// Compares what is there, on the servers of `connect`, with what was promised.
+    /// Compares what is there, on the servers of `connect`, with what was promised. A reader that loses
+    /// its connection, as any client does when its member changes roles, begins again, twice at most,
+    /// and says so.
     pub fn verify(&self, connect: &str) -> Result<(), String> {
+        for _ in 0..2 {
+            match self.verify_once(connect) {
+                Err(lost) if lost.contains("connection loss") => {
+                    println!("    the reader begins again: {lost}");
+                }
+                done => return done,
+            }
+        }
+        self.verify_once(connect)
+    }
+
+    fn verify_once(&self, connect: &str) -> Result<(), String> {
         if let Some(wrong) = self.wrong() {
             return Err(wrong);
         }
