@@ -139,7 +139,9 @@ fn split_path(body: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
     let (length, rest) = body.split_first_chunk::<4>()?;
     let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
     let (path, rest) = rest.split_at_checked(length)?;
-    Some((String::from_utf8_lossy(path), rest))
+    // The strict check is several times faster than the lossy one, as in `jute`.
+    let path = std::str::from_utf8(path).map_or_else(|_| String::from_utf8_lossy(path), Cow::from);
+    Some((path, rest))
 }
 
 /// One read against the state.
