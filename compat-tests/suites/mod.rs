@@ -258,5 +258,18 @@ fn go() -> Outcome {
     if cases.is_empty() || (outcome.is_err() && !cases.values().any(|s| *s == "failed")) {
         return Err(Stop::failed(outcome.err().unwrap_or_else(|| "no test ran".to_string())));
     }
-    judge("go-zookeeper", true, &cases, &process::tail(&log, 8000))
+    judge("go-zookeeper", true, &cases, &what_failed_in_go(&text))
+}
+
+/// What each failed test wrote: from its `=== RUN` to its `--- FAIL`.
+fn what_failed_in_go(text: &str) -> String {
+    let mut parts = String::new();
+    for (at, _) in text.match_indices("--- FAIL: ") {
+        let name = text[at + 10..].split([' ', '\n']).next().unwrap_or_default();
+        let begin = text[..at].rfind(&format!("=== RUN   {name}\n")).unwrap_or(0);
+        parts.push_str(&text[begin..at]);
+        parts.push_str(text[at..].lines().next().unwrap_or_default());
+        parts.push('\n');
+    }
+    parts
 }

@@ -1,6 +1,8 @@
 //! What a member's node thread does between two waits: carries out what [`Member`] and Zab ask for,
 //! in their order, and applies what is delivered.
 
+use std::time::Duration;
+
 use crate::replica::conn::Submit;
 use crate::replica::ensemble::{Member, Undecodable, bring_config};
 use crate::replica::{Connect, Deliver};
@@ -15,6 +17,10 @@ const APPLY_MAX: usize = 256;
 
 /// Transactions whose answers are given before others are told anything.
 const FEW: usize = 4;
+
+/// How long after clients were last served a connection's greeting waits for a leader before it is
+/// refused. An election is over sooner; a client that is refused by all goes and sleeps for a second.
+const HOLD: Duration = Duration::from_millis(1000);
 
 /// Why a process must end.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +87,10 @@ pub struct MemberNode {
     config: (Vec<u8>, Zxid),
     /// `leaderServes`.
     leader_serves: bool,
+    /// Connections that came while nobody was served, see `docs/decisions/012`.
+    waiting: Vec<Connect>,
+    /// Until when they wait; None before the member has looked for a leader for the first time.
+    hold_until: Option<Instant>,
 }
 
 impl MemberNode {
@@ -93,16 +103,22 @@ impl MemberNode {
             reported: Instant::default(),
             config,
             leader_serves,
+            waiting: Vec::new(),
+            hold_until: None,
         }
     }
 
     /// A connection wants something ordered.
     pub fn submit(&mut self, now: Now, submit: Submit, around: &mut impl Around) {
+        let holds = self.holds(now);
         let member = &mut self.member;
         match submit {
             Submit::Connect(Connect { conn, .. }) if member.is_leading() && !self.leader_serves => {
                 let why = "the leader does not serve clients (leaderServes=no)";
                 around.lend(|_, out| out.close(conn, why));
+            }
+            Submit::Connect(ask) if holds && !member.is_serving() => {
+                self.waiting.push(ask);
             }
             Submit::Connect(ask) => {
                 around.lend(|state, out| member.handle_connect(now, state, ask, out));
@@ -111,6 +127,27 @@ impl MemberNode {
                 around.lend(|state, out| member.handle_request(now, state, request, out));
             }
         }
+    }
+
+    /// Whether the time without a leader is short.
+    fn holds(&self, now: Now) -> bool {
+        self.hold_until.is_some_and(|until| now.mono < until)
+    }
+
+    /// Greets the connections that have waited for a leader, or refuses them: they have waited
+    /// long enough.
+    fn end_waiting(&mut self, now: Now, around: &mut impl Around) {
+        if !self.waiting.is_empty() && (self.member.is_serving() || !self.holds(now)) {
+            for ask in std::mem::take(&mut self.waiting) {
+                self.submit(now, Submit::Connect(ask), around);
+            }
+        }
+    }
+
+    /// When [`MemberNode::timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let hold = self.hold_until.filter(|_| !self.waiting.is_empty());
+        [self.member.poll_timeout(), hold].into_iter().flatten().min()
     }
 
     /// A connection is gone; `last` is its session, its timeout in ms and when it was last active.
@@ -126,6 +163,7 @@ impl MemberNode {
             self.member.touch(session, timeout_ms, at);
         }
         self.member.handle_disconnect(session, conn);
+        self.waiting.retain(|ask| ask.conn != conn);
     }
 
     /// The disk has built the state that Zab asked for.
@@ -145,7 +183,7 @@ impl MemberNode {
 
     /// Handles what is due, if anything is; whether it was.
     pub fn timeout(&mut self, now: Now, around: &mut impl Around) -> bool {
-        if self.member.poll_timeout().is_none_or(|due| due > now.mono) {
+        if self.poll_timeout().is_none_or(|due| due > now.mono) {
             return false;
         }
         if self.member.expiry_is_due(now) {
@@ -155,6 +193,7 @@ impl MemberNode {
         let member = &mut self.member;
         around.lend(|state, out| member.handle_timeout(now, state, out));
         self.drain(now, around);
+        self.end_waiting(now, around);
         true
     }
 
@@ -272,7 +311,11 @@ impl MemberNode {
         if lost {
             around.close_all("this server is not serving requests any more");
         }
+        if lost || self.hold_until.is_none() {
+            self.hold_until = Some(now.mono + HOLD);
+        }
         around.role_changed(now, change, &self.member);
+        self.end_waiting(now, around);
     }
 
     /// Applies what was delivered if it is little and a client here waits for it, before the turn's

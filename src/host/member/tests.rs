@@ -37,6 +37,7 @@ struct Outside {
 struct Clients {
     /// Each connection's session and when it was last active.
     active: Vec<(ConnId, SessionId, Instant)>,
+    closed: Vec<(ConnId, &'static str)>,
     now: Instant,
 }
 
@@ -47,7 +48,9 @@ impl Deliver for Clients {
         self.active.push((conn, session, self.now));
     }
     fn closing(&mut self, _: ConnId) {}
-    fn close(&mut self, _: ConnId, _: &'static str) {}
+    fn close(&mut self, conn: ConnId, why: &'static str) {
+        self.closed.push((conn, why));
+    }
 }
 
 impl Around for Outside {
@@ -132,24 +135,29 @@ impl Bench {
         let node = MemberNode::new(member, (Vec::new(), Zxid(0)), true);
         let mut bench = Bench { node, outside, now };
         bench.settle();
+        bench.follow(Epoch(1));
+        bench
+    }
+
+    /// Finds its leader, which begins that epoch with nothing in it.
+    fn follow(&mut self, epoch: Epoch) {
         let vote = Notification {
             state: ServerState::Leading,
             leader: ServerId(1),
             zxid: Zxid(0),
-            round: 1,
-            peer_epoch: Epoch(0),
+            round: i64::from(epoch.0),
+            peer_epoch: Epoch(epoch.0 - 1),
             version: 2,
             config: None,
         };
-        bench.node.member.peer_mut().handle_notification(now.mono, ServerId(1), vote);
-        bench.settle();
-        bench.link(LinkEvent::Up);
-        bench.hear(leader_info(Epoch(1)));
-        bench.hear(QuorumPacket::new(PacketKind::Diff, Zxid(0)));
-        bench.hear(QuorumPacket::new(PacketKind::NewLeader, Zxid::new(Epoch(1), 0)));
-        bench.hear(QuorumPacket::new(PacketKind::UpToDate, Zxid(-1)));
-        assert!(bench.node.member.is_serving());
-        bench
+        self.node.member.peer_mut().handle_notification(self.now.mono, ServerId(1), vote);
+        self.settle();
+        self.link(LinkEvent::Up);
+        self.hear(leader_info(epoch));
+        self.hear(QuorumPacket::new(PacketKind::Diff, Zxid(0)));
+        self.hear(QuorumPacket::new(PacketKind::NewLeader, Zxid::new(epoch, 0)));
+        self.hear(QuorumPacket::new(PacketKind::UpToDate, Zxid(-1)));
+        assert!(self.node.member.is_serving());
     }
 
     fn settle(&mut self) {
@@ -181,6 +189,12 @@ impl Bench {
     }
 
     fn connect(&mut self, conn: u64) -> SessionId {
+        self.greet(conn);
+        self.outside.clients.active.last().expect("it has its session").1
+    }
+
+    /// A connection asks for a session, and may have to wait for it.
+    fn greet(&mut self, conn: u64) {
         let ask = Connect {
             conn: ConnId(conn),
             session: SessionId::NONE,
@@ -190,7 +204,11 @@ impl Bench {
         };
         self.node.submit(self.now, Submit::Connect(ask), &mut self.outside);
         self.settle();
-        self.outside.clients.active.last().expect("it has its session").1
+    }
+
+    /// The connections that have a session.
+    fn served(&self) -> Vec<u64> {
+        self.outside.clients.active.iter().map(|(conn, ..)| conn.0).collect()
     }
 
     /// The sessions that the leader is told of when it pings.
@@ -245,4 +263,36 @@ fn a_local_session_keeps_its_whole_timeout_when_its_server_loses_its_leader() {
     b.at(6100);
     let local = b.node.member.local_sessions().expect("they are local");
     assert!(local.is_unknown(session));
+}
+
+#[test]
+fn who_comes_while_a_leader_is_looked_for_waits_for_it() {
+    let mut b = Bench::new();
+    b.at(5000).link(LinkEvent::Down);
+    b.greet(1);
+    b.at(5300).greet(2);
+    b.greet(3);
+    b.node.closed(ConnId(3), SessionId::NONE, None);
+    assert_eq!(b.served(), [], "nobody leads");
+    assert_eq!(b.outside.clients.closed, []);
+    b.at(5600).follow(Epoch(2));
+    assert_eq!(b.served(), [1, 2], "in the order in which they came; the third is gone");
+    assert_eq!(b.outside.clients.closed, []);
+}
+
+#[test]
+fn who_waits_for_a_leader_is_refused_after_a_second_and_later_at_once() {
+    let mut b = Bench::new();
+    b.at(5000).link(LinkEvent::Down);
+    b.at(5700).greet(1);
+    let due = b.now.mono + Duration::from_millis(300);
+    assert!(b.node.poll_timeout().is_some_and(|at| at <= due));
+    b.at(5999);
+    assert_eq!(b.outside.clients.closed, []);
+    b.at(6000);
+    let why = "this server is not serving requests";
+    assert_eq!(b.outside.clients.closed, [(ConnId(1), why)]);
+    b.greet(2);
+    assert_eq!(b.outside.clients.closed, [(ConnId(1), why), (ConnId(2), why)]);
+    assert_eq!(b.served(), []);
 }

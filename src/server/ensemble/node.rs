@@ -162,7 +162,6 @@ impl Running {
             self.finish_turn();
             let patience = self
                 .node
-                .member
                 .poll_timeout()
                 .map_or(PATIENCE_MAX, |due| shared.clock.until(due).min(PATIENCE_MAX));
             if !self.inbox.is_empty() || patience.is_zero() {

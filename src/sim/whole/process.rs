@@ -173,7 +173,7 @@ impl Process {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.brain {
             Brain::Alone(alone) => alone.replica.poll_timeout(),
-            Brain::Member(host) => host.node.member.poll_timeout(),
+            Brain::Member(host) => host.node.poll_timeout(),
         }
     }
 

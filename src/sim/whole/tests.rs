@@ -81,7 +81,7 @@ fn bugs_of_an_ensemble_are_found() {
         Mutant::Zab(zab::Mutant::DeliverOnProposal),
     ];
     for bug in bugs {
-        let found = (0..12).find_map(|seed| short(seed, Some(bug)).violation);
+        let found = (0..48).find_map(|seed| short(seed, Some(bug)).violation);
         assert!(found.is_some(), "{bug:?}");
     }
 }
