@@ -181,7 +181,7 @@ pub struct Turn<'a> {
     pub now_ms: u64,
     /// The state, while its lock is held.
     pub view: Option<View<'a>>,
-    /// The last transaction this server has applied, when there is no view.
+    /// The last transaction this server has applied, of the view; zero without one.
     pub last_zxid: Zxid,
     /// Bytes that wait for the client beside those in `out`.
     pub unwritten: usize,
@@ -318,11 +318,6 @@ impl Conn {
         self.held_bytes
     }
 
-    /// Whether a connect request is still to come.
-    pub fn is_fresh(&self) -> bool {
-        self.phase == Phase::Fresh
-    }
-
     /// The node thread has answered `count` of our requests.
     pub fn answered(&mut self, count: usize) {
         for bytes in self.pending.drain(..count.min(self.pending.len())) {
@@ -423,9 +418,6 @@ impl Conn {
     fn connect(&mut self, frame: &[u8], turn: &mut Turn) -> Result<(), Ended> {
         let ask = ConnectRequest::from_bytes(Bytes::copy_from_slice(frame))
             .map_err(|_| "no whole connect request")?;
-        if ask.last_zxid > turn.last_zxid.0 {
-            return Err("the client has seen more than this server: it must try another");
-        }
         self.phase = Phase::Connecting;
         self.pending.push_back(0);
         turn.submit.push(Submit::Connect(Connect {
@@ -434,6 +426,7 @@ impl Conn {
             timeout_ms: ask.timeout_ms,
             password: ask.passwd.unwrap_or_default(),
             read_only: ask.read_only,
+            last_zxid: Zxid(ask.last_zxid),
         }));
         Ok(())
     }

@@ -239,14 +239,15 @@ impl Member {
         ask: Connect,
         out: &mut dyn Deliver,
     ) {
-        let Connect { conn, session, timeout_ms, password, read_only } = ask;
-        let has_read_only = read_only.is_some();
         if self.role == Role::Idle {
-            return out.close(conn, "this server is not serving requests");
+            return out.close(ask.conn, "this server is not serving requests");
         }
-        if let Some(why) = self.read_only_refuses(state, session, read_only) {
-            return out.close(conn, why);
+        let refused = self.read_only_refuses(state, ask.session, ask.read_only);
+        if let Some(why) = refused.or_else(|| ask.is_refused_at(state)) {
+            return out.close(ask.conn, why);
         }
+        let Connect { conn, session, timeout_ms, password, read_only, .. } = ask;
+        let has_read_only = read_only.is_some();
         let timeout_ms = timeout_ms.clamp(self.options.timeout_min_ms, self.options.timeout_max_ms);
         let ticket = Ticket::Connect { conn, timeout_ms, has_read_only };
         if session == SessionId::NONE {

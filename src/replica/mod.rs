@@ -97,6 +97,18 @@ pub struct Connect {
     /// Whether a server in read-only mode will do; None from a client that does not know the byte:
     /// then the response has none either.
     pub read_only: Option<bool>,
+    /// The last transaction the client has seen, of any server.
+    pub last_zxid: Zxid,
+}
+
+impl Connect {
+    /// Why a server in that state must not greet the client: it would take back what it has seen
+    /// (Apache `ZooKeeperServer.processConnectRequest`). Asked where the answer is given and not
+    /// earlier: by then a member that has just found its leader has what it missed.
+    fn is_refused_at(&self, state: &StateMachine) -> Option<&'static str> {
+        (self.last_zxid > state.last_zxid())
+            .then_some("the client has seen more than this server: it must try another")
+    }
 }
 
 /// One thing to be done in the world.
@@ -208,6 +220,9 @@ impl Replica {
         ask: Connect,
         out: &mut dyn Deliver,
     ) {
+        if let Some(why) = ask.is_refused_at(state) {
+            return out.close(ask.conn, why);
+        }
         let timeout_ms =
             ask.timeout_ms.clamp(self.options.timeout_min_ms, self.options.timeout_max_ms);
         if ask.session == SessionId::NONE {

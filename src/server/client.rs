@@ -25,7 +25,7 @@ use crate::ops::Word;
 use crate::ops::metrics::{Advanced, Counter};
 use crate::replica::conn::{Conn, Ended, Submit, Turn, Want};
 use crate::replica::reads::View;
-use crate::types::{ConnId, Hasher, SessionId, Zxid};
+use crate::types::{ConnId, Hasher, SessionId};
 
 use super::audit;
 use super::closings::Closings;
@@ -389,8 +389,6 @@ impl Task<'_> {
     fn run(&mut self, submits: &mut Vec<Submit>) -> Result<Want, Ended> {
         let (clients, shared) = (self.clients, &self.clients.shared);
         let now_ms = shared.clock.mono().as_millis();
-        let last_zxid =
-            if self.conn.is_fresh() { shared.state.read().last_zxid() } else { Zxid::ZERO };
         let mut reads = self.conn.reads_first(&self.input, &shared.rules);
         loop {
             let state = reads.then(|| shared.state.read());
@@ -410,9 +408,6 @@ impl Task<'_> {
             let before = out.len();
             let mut turn = Turn::new(&shared.rules, now_ms, view, &mut out, submits);
             turn.unwritten = self.out.len();
-            if view.is_none() {
-                turn.last_zxid = last_zxid;
-            }
             let want = self.conn.run(&mut self.input, &mut turn);
             let Turn { frames, answered, besides, last, throttled, auth_failed, .. } = turn;
             let bytes = out.len() - before;

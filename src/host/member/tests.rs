@@ -195,12 +195,18 @@ impl Bench {
 
     /// A connection asks for a session, and may have to wait for it.
     fn greet(&mut self, conn: u64) {
+        self.greet_seen(conn, Zxid(0));
+    }
+
+    /// The same of a client that has seen that transaction.
+    fn greet_seen(&mut self, conn: u64, last_zxid: Zxid) {
         let ask = Connect {
             conn: ConnId(conn),
             session: SessionId::NONE,
             timeout_ms: TIMEOUT_MS,
             password: Bytes::new(),
             read_only: Some(false),
+            last_zxid,
         };
         self.node.submit(self.now, Submit::Connect(ask), &mut self.outside);
         self.settle();
@@ -295,4 +301,17 @@ fn who_waits_for_a_leader_is_refused_after_a_second_and_later_at_once() {
     b.greet(2);
     assert_eq!(b.outside.clients.closed, [(ConnId(1), why), (ConnId(2), why)]);
     assert_eq!(b.served(), []);
+}
+
+#[test]
+fn what_a_client_has_seen_is_asked_when_its_wait_is_over() {
+    let mut b = Bench::new();
+    b.at(5000).link(LinkEvent::Down);
+    b.greet_seen(1, Zxid::new(Epoch(1), 1));
+    b.greet(2);
+    assert_eq!(b.outside.clients.closed, [], "the new leader may bring it");
+    b.follow(Epoch(2));
+    let why = "the client has seen more than this server: it must try another";
+    assert_eq!(b.outside.clients.closed, [(ConnId(1), why)], "it has not");
+    assert_eq!(b.served(), [2]);
 }

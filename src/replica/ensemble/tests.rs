@@ -306,6 +306,7 @@ impl World {
             timeout_ms: 4000,
             password,
             read_only: Some(can_be_read_only),
+            last_zxid: Zxid(0),
         };
         let now = self.now;
         let Server { member, state, clients, .. } = &mut self.servers[n];
