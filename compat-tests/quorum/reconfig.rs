@@ -179,7 +179,13 @@ pub fn case(letters: &'static str) -> Outcome {
 /// Each in the order in which it is found out.
 fn refusals(cluster: &Cluster, specs: &[String]) -> Result<(), Stop> {
     let away = "server.7=127.0.0.1:1:2;3,server.8=127.0.0.1:4:5;6,server.9=127.0.0.1:7:8;9";
+    let three = specs[..3].join(",");
+    let (stray, negative) =
+        (format!("{three},group.1=1:2:3:9"), format!("{three},group.1=1:2:3,weight.1=-5"));
     let cases = [
+        (Change(Some("server.4=127.0.0.1:1:70000;3"), None, None, -1), -5, "no such port"),
+        (Change(None, None, Some(&stray), -1), -5, "a group of a stranger"),
+        (Change(None, None, Some(&negative), -1), -13, "a negative weight"),
         (Change(Some("some thing"), None, None, -1), -8, "a bad line"),
         (Change(Some("server.x=127.0.0.1:1:2;3"), None, None, -1), -5, "a bad id"),
         (Change(Some("server.4=127.0.0.1:1:2"), None, None, -1), -8, "no client port"),

@@ -121,6 +121,26 @@ pub struct DynamicError {
     pub why: String,
     /// What would be right.
     pub hint: String,
+    /// A number that isn't one or is out of its range, or a group's member that there isn't: in Java
+    /// an exception of another kind than that of a bad line, and so another answer to a `reconfig`.
+    pub unchecked: bool,
+}
+
+/// A server line's value that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// It has not the form, or one of its words isn't known.
+    #[error("{0}")]
+    Form(String),
+    /// A port that no address can have: as [`DynamicError::unchecked`].
+    #[error("port out of range:{0}")]
+    Port(i32),
+}
+
+impl From<String> for SpecError {
+    fn from(why: String) -> SpecError {
+        SpecError::Form(why)
+    }
 }
 
 /// The form of a server line, for hints.
@@ -143,12 +163,15 @@ impl QuorumConfig {
         let mut weights: BTreeMap<ServerId, i64> = BTreeMap::new();
         let mut hierarchical = false;
         for (key, value) in lines {
-            let fail = |why: String, hint: &str| DynamicError {
+            let refuse = |why: String, hint: &str| DynamicError {
                 key: key.to_owned(),
                 value: value.to_owned(),
                 why,
                 hint: hint.to_owned(),
+                unchecked: false,
             };
+            let fail =
+                |why: String, hint: &str| DynamicError { unchecked: true, ..refuse(why, hint) };
             if let Some(id) = key.strip_prefix("server.") {
                 let id = number(id).ok_or_else(|| {
                     fail(
@@ -156,8 +179,13 @@ impl QuorumConfig {
                         "server lines are server.1, server.2, ..",
                     )
                 })?;
-                let member = Member::parse(ServerId(id), value, multi_address)
-                    .map_err(|why| fail(why, SERVER_FORM))?;
+                let member =
+                    Member::parse(ServerId(id), value, multi_address).map_err(|error| {
+                        DynamicError {
+                            unchecked: matches!(error, SpecError::Port(_)),
+                            ..refuse(error.to_string(), SERVER_FORM)
+                        }
+                    })?;
                 members.insert(ServerId(id), member);
             } else if key == "version" {
                 version = i64::from_str_radix(value, 16).map_err(|_| {
@@ -174,7 +202,7 @@ impl QuorumConfig {
                     let id = number(part)
                         .ok_or_else(|| fail(format!("{part:?} is not a server id"), hint))?;
                     if groups.insert(ServerId(id), group).is_some() {
-                        return Err(fail(format!("server {id} is in multiple groups"), hint));
+                        return Err(refuse(format!("server {id} is in multiple groups"), hint));
                     }
                 }
             } else if key.starts_with("weight") {
@@ -197,6 +225,7 @@ impl QuorumConfig {
                         value: member.spec(),
                         why: format!("server {} is not in a group", member.id),
                         hint: "with groups or weights, each voter is in one group".to_owned(),
+                        unchecked: false,
                     });
                 }
             }
@@ -206,6 +235,7 @@ impl QuorumConfig {
                     value: stray.to_string(),
                     why: format!("there is no server {stray}"),
                     hint: format!("add server.{stray}={SERVER_FORM}"),
+                    unchecked: true,
                 });
             }
             for id in groups.keys() {
@@ -231,6 +261,7 @@ impl QuorumConfig {
             value: String::new(),
             why: e.to_string(),
             hint: "a lone backslash is written \\\\".to_owned(),
+            unchecked: true,
         })?;
         let properties = super::properties::last_wins(properties);
         let trimmed = properties.iter().map(|p| (p.key.trim(), p.value.trim()));
@@ -348,37 +379,42 @@ impl fmt::Display for QuorumConfig {
 
 impl Member {
     /// Parses the value of a `server.N` line; the error says what is wrong.
-    pub fn parse(id: ServerId, spec: &str, multi_address: bool) -> Result<Member, String> {
+    pub fn parse(id: ServerId, spec: &str, multi_address: bool) -> Result<Member, SpecError> {
         // Java's split drops empty parts at the end: `a:1:2;` has one part.
         let parts: Vec<&str> = spec.trim_end_matches(';').split(';').collect();
         let (servers, client) = match parts.as_slice() {
             [servers] => (*servers, None),
             [servers, client] => (*servers, Some(*client)),
-            _ => return Err("too many parts separated by semicolons".to_owned()),
+            _ => return Err(SpecError::Form("too many parts separated by semicolons".to_owned())),
         };
         let client = client.map(parse_client).transpose()?;
         let servers: Vec<&str> = servers.split('|').collect();
         if servers.len() > 1 && !multi_address {
-            return Err("several addresses need multiAddress.enabled=true".to_owned());
+            return Err(SpecError::Form(
+                "several addresses need multiAddress.enabled=true".to_owned(),
+            ));
         }
         let mut role = Role::Participant;
         let mut addresses = Vec::with_capacity(servers.len());
         for server in servers {
             let (host, rest) = split_host(server)?;
-            let fields: Vec<&str> = rest.split(':').collect();
+            // As above.
+            let fields: Vec<&str> = rest.trim_end_matches(':').split(':').collect();
             let (quorum, election) = match fields.as_slice() {
-                [_] => return Err("the election port is missing".to_owned()),
+                [_] => return Err(SpecError::Form("the election port is missing".to_owned())),
                 [quorum, election] => (quorum, election),
                 [quorum, election, word] => {
                     role = parse_role(word)?;
                     (quorum, election)
                 }
-                _ => return Err("too many parts separated by colons".to_owned()),
+                _ => return Err(SpecError::Form("too many parts separated by colons".to_owned())),
             };
             let quorum_port = parse_port(quorum)?;
             let election_port = parse_port(election)?;
             if quorum_port == election_port {
-                return Err("quorum and election port must be different".to_owned());
+                return Err(SpecError::Form(
+                    "quorum and election port must be different".to_owned(),
+                ));
             }
             addresses.push(MemberAddress { host, quorum_port, election_port });
         }
@@ -415,11 +451,12 @@ pub fn parse_role(word: &str) -> Result<Role, String> {
     }
 }
 
-fn parse_port(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a port number"))
+fn parse_port(text: &str) -> Result<u16, SpecError> {
+    let number: i32 = text.parse().map_err(|_| format!("{text:?} is not a port number"))?;
+    u16::try_from(number).map_err(|_| SpecError::Port(number))
 }
 
-fn parse_client(text: &str) -> Result<HostPort, String> {
+fn parse_client(text: &str) -> Result<HostPort, SpecError> {
     let (host, port) = if text.contains(':') {
         let (host, port) = split_host(text)?;
         (host, port)

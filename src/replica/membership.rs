@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::config::dynamic::HostPort;
+use crate::config::dynamic::{DynamicError, HostPort, SpecError};
 use crate::config::{Member, QuorumConfig, QuorumRule, properties};
 use crate::proto::opcode::OpCode;
 use crate::proto::records::ReconfigRequest;
@@ -90,14 +90,21 @@ pub fn plan(
     if planned.voters().count() < enough {
         return Err(Code::BAD_ARGUMENTS);
     }
-    Ok(planned)
+    // Apache counts such weights in, and finds no quorum.
+    let negative = |weights: &BTreeMap<ServerId, i64>| weights.values().any(|weight| *weight < 0);
+    match &planned.rule {
+        QuorumRule::Hierarchical { weights, .. } if negative(weights) => {
+            Err(Code::NEW_CONFIG_NO_QUORUM)
+        }
+        _ => Ok(planned),
+    }
 }
 
 /// A list of all members, between commas or newlines; nothing else may be in it.
 fn whole(members: &str, rules: Rules) -> Result<QuorumConfig, Code> {
     let text = members.replace(',', "\n");
     let latin: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
-    let lines = properties::parse(&latin).map_err(|_| Code::BAD_ARGUMENTS)?;
+    let lines = properties::parse(&latin).map_err(|_| Code::MARSHALLING_ERROR)?;
     let lines = properties::last_wins(lines);
     for line in &lines {
         let (key, value) = (line.key.trim(), line.value.trim());
@@ -113,7 +120,7 @@ fn whole(members: &str, rules: Rules) -> Result<QuorumConfig, Code> {
     }
     let pairs = lines.iter().map(|l| (l.key.trim(), l.value.trim()));
     let config =
-        QuorumConfig::from_lines(pairs, rules.multi_address).map_err(|_| Code::BAD_ARGUMENTS)?;
+        QuorumConfig::from_lines(pairs, rules.multi_address).map_err(|error| code(&error))?;
     let observers = config.observers().count();
     match config.voters().count() {
         // As above.
@@ -121,6 +128,11 @@ fn whole(members: &str, rules: Rules) -> Result<QuorumConfig, Code> {
         1 if rules.standalone_enabled && observers > 0 => Err(Code::MARSHALLING_ERROR),
         _ => Ok(config),
     }
+}
+
+/// The answer to a line that can't be used.
+fn code(error: &DynamicError) -> Code {
+    if error.unchecked { Code::MARSHALLING_ERROR } else { Code::BAD_ARGUMENTS }
 }
 
 /// Some leave, then some join or change.
@@ -142,7 +154,10 @@ fn changed(
         let [name, spec] = halves[..] else { return Err(Code::BAD_ARGUMENTS) };
         let id = name.rsplit('.').next().unwrap_or_default();
         let id = ServerId(id.parse().map_err(|_| Code::MARSHALLING_ERROR)?);
-        let new = Member::parse(id, spec, rules.multi_address).map_err(|_| Code::BAD_ARGUMENTS)?;
+        let new = Member::parse(id, spec, rules.multi_address).map_err(|error| match error {
+            SpecError::Form(_) => Code::BAD_ARGUMENTS,
+            SpecError::Port(_) => Code::MARSHALLING_ERROR,
+        })?;
         let others = next.members.values().filter(|other| other.id != id);
         if new.client.is_none() || { others }.any(|other| clash(&new, other)) {
             return Err(Code::BAD_ARGUMENTS);

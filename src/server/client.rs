@@ -254,7 +254,6 @@ async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr, lan
         clients.shared.watches.remove_conn(id);
     }
     drop(task);
-    clients.shared.metrics.add(Counter::ConnectionDropCount, 1);
     clients.inbox.send(Event::Closed { conn: id, line, session });
     clients.dismiss(remote.ip());
 }

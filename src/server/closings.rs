@@ -23,7 +23,8 @@ const ORDINARY: [&str; 5] = [
 ];
 
 /// Reasons that Apache counts, too.
-const COUNTED: [(&str, Counter); 5] = [
+const COUNTED: [(&str, Counter); 6] = [
+    (GONE, Counter::ConnectionDropCount),
     ("this server is not serving requests", Counter::CnxnClosedWithoutZkServerRunning),
     ("this server is not serving requests any more", Counter::CnxnClosedWithoutZkServerRunning),
     ("too many bytes of large requests in process", Counter::LargeRequestsRejected),

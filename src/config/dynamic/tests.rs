@@ -40,6 +40,14 @@ fn several_addresses_need_the_switch() {
 }
 
 #[test]
+fn colons_and_semicolons_at_the_end_are_nothing() {
+    for spec in ["h:1:2:", "h:1:2;", "h:1:2::;;"] {
+        let member = Member::parse(ServerId(1), spec, false).expect(spec);
+        assert_eq!(member.spec(), "h:1:2:participant", "{spec}");
+    }
+}
+
+#[test]
 fn refused_lines_say_why() {
     for (spec, why) in [
         ("h", "the ports are missing"),
@@ -51,11 +59,13 @@ fn refused_lines_say_why() {
         ("[::1:1:2", "a bracket is not closed"),
         ("[]:1:2", "the brackets are empty"),
         ("[::1]1:2", "a port must follow the closing bracket"),
-        ("h:1:99999", "\"99999\" is not a port number"),
+        ("h:1:x", "\"x\" is not a port number"),
+        ("h:1:99999", "port out of range:99999"),
         ("h:1:2;x", "\"x\" is not a port number"),
         ("h h:1:2", "the host \"h h\" contains blanks"),
     ] {
-        assert_eq!(Member::parse(ServerId(1), spec, true), Err(why.to_owned()), "{spec}");
+        let error = Member::parse(ServerId(1), spec, true).expect_err(spec);
+        assert_eq!(error.to_string(), why, "{spec}");
     }
 }
 

@@ -35,7 +35,7 @@ table! {
         BytesReceivedCount = "bytes_received_count", "bytes received from clients";
         CnxnClosedWithoutZkServerRunning = "cnxn_closed_without_zk_server_running", "connections closed because the server did not serve";
         CommitCount = "commit_count", "proposals committed as a leader";
-        ConnectionDropCount = "connection_drop_count", "connections closed by the server";
+        ConnectionDropCount = "connection_drop_count", "connections that clients closed without closing their session";
         ConnectionRejected = "connection_rejected", "connections refused because of a limit";
         ConnectionRequestCount = "connection_request_count", "connections asked for by clients";
         ConnectionRevalidateCount = "connection_revalidate_count", "sessions asked to be revalidated at the leader";

@@ -68,6 +68,28 @@ fn what_apache_refuses_is_refused() {
 }
 
 #[test]
+fn numbers_that_are_none_have_an_answer_of_their_own() {
+    // Recorded from Apache 3.9.5: its parser ends with an unchecked exception.
+    for spec in ["h:1:70000;3", "h:-1:2;3", "h:1:2;70000"] {
+        let joiner = format!("server.4={spec}");
+        assert_eq!(ask(&joiner, "~", "~"), Err(Code::MARSHALLING_ERROR), "{spec}");
+    }
+    assert_eq!(ask("server.4=h:1:x;3", "~", "~"), Err(Code::BAD_ARGUMENTS));
+    let with = |lines: &str| {
+        let three = THREE.rsplit_once('\n').map_or(THREE, |(members, _)| members);
+        ask("~", "~", &format!("{three}\n{lines}"))
+    };
+    for lines in ["group.1=1:2:3:9", "group.x=1:2:3", "group=1:2:3", "group.1=1:2:3,weight.1=x"] {
+        assert_eq!(with(lines), Err(Code::MARSHALLING_ERROR), "{lines}");
+    }
+    assert_eq!(with("x=\\u1"), Err(Code::MARSHALLING_ERROR));
+    assert_eq!(with("group.1=1:2"), Err(Code::BAD_ARGUMENTS));
+    assert_eq!(with("group.1=1:2:3,group.2=3"), Err(Code::BAD_ARGUMENTS));
+    assert_eq!(with("group.1=1:2:3,weight.1=-5"), Err(Code::NEW_CONFIG_NO_QUORUM));
+    assert_eq!(with("group.1=1:2:3,weight.1=0"), Ok("1 2 3".to_owned()));
+}
+
+#[test]
 fn a_config_is_read_out_of_its_transaction() {
     let header = crate::proto::txn::TxnHeader {
         session: crate::types::SessionId(1),
