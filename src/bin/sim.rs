@@ -87,6 +87,8 @@ const EXPECTED: [&[&str]; 3] = [
         "damaged member resynced",
         "sync by SNAP",
         "elections",
+        "greeting waited for a leader",
+        "greeting refused after a wait",
         "fault: isolate",
         "fault: split",
         "fault: one way",

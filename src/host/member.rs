@@ -1,6 +1,7 @@
 //! What a member's node thread does between two waits: carries out what [`Member`] and Zab ask for,
 //! in their order, and applies what is delivered.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::replica::conn::Submit;
@@ -72,6 +73,15 @@ pub trait Around {
     fn exit(&mut self, why: Exit);
 }
 
+/// What became of the greetings that waited for a leader (`docs/decisions/012`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// Handled by a member that serves.
+    pub served: u64,
+    /// Refused, because there was none in time.
+    pub refused: u64,
+}
+
 /// A member, and what its node thread keeps from turn to turn.
 #[derive(Debug)]
 pub struct MemberNode {
@@ -88,9 +98,11 @@ pub struct MemberNode {
     /// `leaderServes`.
     leader_serves: bool,
     /// Connections that came while nobody was served, see `docs/decisions/012`.
-    waiting: Vec<Connect>,
+    waiting: BTreeMap<ConnId, Connect>,
     /// Until when they wait; None before the member has looked for a leader for the first time.
     hold_until: Option<Instant>,
+    /// What became of them.
+    pub waited: Waited,
 }
 
 impl MemberNode {
@@ -103,8 +115,9 @@ impl MemberNode {
             reported: Instant::default(),
             config,
             leader_serves,
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
             hold_until: None,
+            waited: Waited::default(),
         }
     }
 
@@ -118,7 +131,7 @@ impl MemberNode {
                 around.lend(|_, out| out.close(conn, why));
             }
             Submit::Connect(ask) if holds && !member.is_serving() => {
-                self.waiting.push(ask);
+                self.waiting.insert(ask.conn, ask);
             }
             Submit::Connect(ask) => {
                 around.lend(|state, out| member.handle_connect(now, state, ask, out));
@@ -138,7 +151,12 @@ impl MemberNode {
     /// long enough.
     fn end_waiting(&mut self, now: Now, around: &mut impl Around) {
         if !self.waiting.is_empty() && (self.member.is_serving() || !self.holds(now)) {
-            for ask in std::mem::take(&mut self.waiting) {
+            let count = match self.member.is_serving() {
+                true => &mut self.waited.served,
+                false => &mut self.waited.refused,
+            };
+            *count += self.waiting.len() as u64;
+            for ask in std::mem::take(&mut self.waiting).into_values() {
                 self.submit(now, Submit::Connect(ask), around);
             }
         }
@@ -163,7 +181,7 @@ impl MemberNode {
             self.member.touch(session, timeout_ms, at);
         }
         self.member.handle_disconnect(session, conn);
-        self.waiting.retain(|ask| ask.conn != conn);
+        self.waiting.remove(&conn);
     }
 
     /// The disk has built the state that Zab asked for.

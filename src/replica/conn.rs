@@ -318,6 +318,11 @@ impl Conn {
         self.held_bytes
     }
 
+    /// Whether it has asked for its session and does not have it yet.
+    pub fn is_connecting(&self) -> bool {
+        self.phase == Phase::Connecting
+    }
+
     /// The node thread has answered `count` of our requests.
     pub fn answered(&mut self, count: usize) {
         for bytes in self.pending.drain(..count.min(self.pending.len())) {

@@ -310,14 +310,15 @@ impl Task<'_> {
                     if let Some(why) = self.close {
                         return Poll::Ready(why);
                     }
-                    match want {
-                        Want::Room => continue,
-                        Want::Input => match self.receive(cx) {
+                    if want == Want::Room {
+                        continue;
+                    }
+                    if want == Want::Input || self.may_leave() {
+                        match self.receive(cx) {
                             Poll::Ready(Ok(())) => continue,
                             Poll::Ready(Err(why)) => return Poll::Ready(why),
                             Poll::Pending => {}
-                        },
-                        _ => {}
+                        }
                     }
                 }
                 Poll::Ready(Err(why)) => return Poll::Ready(why),
@@ -329,6 +330,12 @@ impl Task<'_> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether it must be noticed when the client goes: its greeting may wait through an election, and
+    /// one that is served when its client has long been greeted elsewhere takes the session from there.
+    fn may_leave(&self) -> bool {
+        self.conn.is_connecting() && self.input.len() < BUFFER_BYTES
     }
 
     /// Counts what this connection has of requests, if it is much.
@@ -544,6 +551,10 @@ impl Task<'_> {
             Poll::Pending => {
                 if self.input.is_empty() {
                     give_buffer(std::mem::take(&mut self.input));
+                } else if self.conn.is_connecting() {
+                    // Thousands may wait for a leader, each with a little behind its greeting.
+                    let early = BytesMut::from(&self.input[..]);
+                    give_buffer(std::mem::replace(&mut self.input, early));
                 }
                 Poll::Pending
             }
@@ -633,3 +644,6 @@ fn give_buffer(mut buffer: BytesMut) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use crate::proto::jute::Jute;
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::{PacketKind, QuorumPacket, leader_info, touched_sessions};
 use crate::proto::records::CreateRequest;
+use crate::proto::txn::{Txn, TxnEntry, TxnHeader};
 use crate::replica::ensemble::LocalSessions;
 use crate::replica::password::Passwords;
 use crate::replica::prep::PrepOptions;
@@ -141,6 +142,11 @@ impl Bench {
 
     /// Finds its leader, which begins that epoch with nothing in it.
     fn follow(&mut self, epoch: Epoch) {
+        self.follow_with(epoch, &[]);
+    }
+
+    /// The same; the leader's history ends with these transactions.
+    fn follow_with(&mut self, epoch: Epoch, history: &[TxnEntry]) {
         let vote = Notification {
             state: ServerState::Leading,
             leader: ServerId(1),
@@ -154,7 +160,14 @@ impl Bench {
         self.settle();
         self.link(LinkEvent::Up);
         self.hear(leader_info(epoch));
-        self.hear(QuorumPacket::new(PacketKind::Diff, Zxid(0)));
+        let last = history.last().map_or(Zxid(0), |txn| txn.header.zxid);
+        self.hear(QuorumPacket::new(PacketKind::Diff, last));
+        for txn in history {
+            let zxid = txn.header.zxid;
+            let data = Some(txn.encode());
+            self.hear(QuorumPacket { data, ..QuorumPacket::new(PacketKind::Proposal, zxid) });
+            self.hear(QuorumPacket::new(PacketKind::Commit, zxid));
+        }
         self.hear(QuorumPacket::new(PacketKind::NewLeader, Zxid::new(epoch, 0)));
         self.hear(QuorumPacket::new(PacketKind::UpToDate, Zxid(-1)));
         assert!(self.node.member.is_serving());
@@ -307,11 +320,16 @@ fn who_waits_for_a_leader_is_refused_after_a_second_and_later_at_once() {
 fn what_a_client_has_seen_is_asked_when_its_wait_is_over() {
     let mut b = Bench::new();
     b.at(5000).link(LinkEvent::Down);
-    b.greet_seen(1, Zxid::new(Epoch(1), 1));
+    let zxid = Zxid::new(Epoch(1), 1);
+    b.greet_seen(1, Zxid(zxid.0 + 1));
     b.greet(2);
+    b.greet_seen(3, zxid);
     assert_eq!(b.outside.clients.closed, [], "the new leader may bring it");
-    b.follow(Epoch(2));
+    let (session, kind) = (SessionId(7), OpCode::CREATE_SESSION.0);
+    let header = TxnHeader { session, cxid: 0, zxid, time: WallTime(1), kind };
+    let txn = Txn::CreateSession { timeout_ms: TIMEOUT_MS };
+    b.follow_with(Epoch(2), &[TxnEntry { header, txn, digest: None }]);
     let why = "the client has seen more than this server: it must try another";
-    assert_eq!(b.outside.clients.closed, [(ConnId(1), why)], "it has not");
-    assert_eq!(b.served(), [2]);
+    assert_eq!(b.outside.clients.closed, [(ConnId(1), why)], "it has not brought all of it");
+    assert_eq!(b.served(), [2, 3]);
 }

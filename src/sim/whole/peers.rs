@@ -329,6 +329,7 @@ impl World {
         };
         let (syncs, elections) = member.stats();
         let passed_on = std::mem::take(&mut member.touches.passed_on);
+        let waited = std::mem::take(&mut member.node.waited);
         for (name, n) in [
             ("sync by DIFF", syncs.diff),
             ("sync by DIFF from the log", syncs.log),
@@ -337,6 +338,8 @@ impl World {
             ("sync by SNAP", syncs.snap),
             ("elections", elections),
             ("session of an observer told to the leader", passed_on),
+            ("greeting waited for a leader", waited.served),
+            ("greeting refused after a wait", waited.refused),
         ] {
             *self.coverage.entry(name).or_default() += n;
         }
