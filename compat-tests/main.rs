@@ -8,6 +8,7 @@
 mod abuse;
 mod applications;
 mod clients;
+mod commands;
 mod crash;
 mod data;
 mod differential;
@@ -27,6 +28,7 @@ fn main() {
     differential::members::add(&mut suite);
     differential::mutants::add(&mut suite);
     clients::add(&mut suite);
+    commands::add(&mut suite);
     suites::add(&mut suite);
     applications::add(&mut suite);
     abuse::add(&mut suite);

@@ -86,8 +86,8 @@ struct LoadArgs {
     /// sync, watch
     #[arg(long, short = 'm', default_value = "get=90,set=10")]
     mix: Mix,
-    /// Bytes of data per node
-    #[arg(long, default_value_t = 100)]
+    /// Bytes of data per node, at most 64 MiB
+    #[arg(long, default_value_t = 100, value_parser = bytes_of_data)]
     size: usize,
     /// Nodes that reads and sets choose from
     #[arg(long, default_value_t = 1000)]
@@ -177,20 +177,44 @@ pub fn run(args: BenchArgs) -> u8 {
         Ok(true) => exit::OK,
         Ok(false) => exit::UNEXPECTED,
         Err(error) => {
-            eprintln!("rookeeper bench: {error}");
+            err!("error: {}", explained(&error));
             exit::UNEXPECTED
         }
+    }
+}
+
+fn bytes_of_data(text: &str) -> Result<usize, String> {
+    const MAX: usize = 64 << 20;
+    match text.parse() {
+        Ok(size) if size <= MAX => Ok(size),
+        Ok(_) => Err(format!("a node has at most {MAX} bytes here")),
+        Err(e) => Err(format!("{e}")),
+    }
+}
+
+/// An error with what usually leads to it.
+fn explained(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            format!("{error}\n  hint: is a server running there? --servers says where")
+        }
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => format!(
+            "the server closed a connection\n  hint: its log says why; --size must stay below its \
+             jute.maxbuffer, --connections below its maxClientCnxns"
+        ),
+        _ => error.to_string(),
     }
 }
 
 impl Target {
     fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         let resolve = |server: &String| {
-            let named = match server.parse::<u16>().is_ok() || !server.contains(':') {
-                true => format!("{server}:2181"),
-                false => server.clone(),
-            };
-            named.to_socket_addrs()?.next().ok_or_else(|| {
+            let named = super::words::with_port(server);
+            let found = named.to_socket_addrs();
+            let found = found.map_err(|e| io::Error::new(e.kind(), format!("{server}: {e}")));
+            found?.next().ok_or_else(|| {
                 io::Error::new(io::ErrorKind::NotFound, format!("{server} has no address"))
             })
         };
@@ -237,12 +261,12 @@ fn print(figures: &Figures, json: bool) {
         };
         let fields: Vec<_> =
             figures.iter().map(|(name, v)| format!("\"{name}\":{}", quoted(v))).collect();
-        println!("{{{}}}", fields.join(","));
+        out!("{{{}}}", fields.join(","));
         return;
     }
     let width = figures.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in figures {
-        println!("{name:width$}  {value}");
+        out!("{name:width$}  {value}");
     }
 }
 

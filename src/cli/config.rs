@@ -48,13 +48,13 @@ pub fn run(command: ConfigCommand, defines: &[String]) -> u8 {
                 Ok(loaded) => {
                     print_all(&loaded.warnings);
                     let real = loaded.warnings.iter().filter(|w| w.severity > Severity::Note);
-                    println!("{}: fine, {} warnings", file.display(), real.count());
+                    out!("{}: fine, {}", file.display(), counted(real.count(), "warning"));
                     exit::OK
                 }
                 Err(errors) => {
                     print_all(&errors.warnings);
                     print_all(&errors.errors);
-                    println!("{}: {} errors", file.display(), errors.errors.len());
+                    out!("{}: {}", file.display(), counted(errors.errors.len(), "error"));
                     exit::INVALID_INVOCATION
                 }
             }
@@ -65,7 +65,7 @@ pub fn run(command: ConfigCommand, defines: &[String]) -> u8 {
                 exit::OK
             }
             Err(diagnostic) => {
-                eprintln!("{diagnostic}");
+                err!("{diagnostic}");
                 exit::INVALID_INVOCATION
             }
         },
@@ -80,11 +80,20 @@ pub fn run(command: ConfigCommand, defines: &[String]) -> u8 {
                     exit::OK
                 }
                 Err(errors) => {
-                    eprintln!("{errors}");
+                    err!("{errors}");
                     exit::INVALID_INVOCATION
                 }
             }
         }
+    }
+}
+
+/// `no errors`, `1 error`, `2 errors`.
+fn counted(n: usize, what: &str) -> String {
+    match n {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
     }
 }
 

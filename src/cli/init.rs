@@ -30,22 +30,26 @@ pub fn run(args: InitArgs, defines: &[String]) -> u8 {
     let (data, log) = match directories(&args, defines) {
         Ok(both) => both,
         Err(text) => {
-            eprintln!("{text}");
+            err!("{text}");
             return exit::INVALID_INVOCATION;
         }
     };
+    let stranger = args.myid.zip(args.config.as_deref()).and_then(|(id, file)| stranger(id, file));
     match prepare(&data, &log, args.myid, args.force) {
         Ok(()) => {
-            println!("data in {}, log in {}", data.display(), log.display());
+            out!("data in {}, log in {}", data.display(), log.display());
+            if let Some(text) = &stranger {
+                err!("{text}");
+            }
             if args.myid.is_none() {
-                println!("no myid: fine for a standalone server, a member needs --myid N");
+                out!("no myid: fine for a standalone server, a member needs --myid N");
             }
             exit::OK
         }
         Err(e) => {
-            eprintln!("error: the data directory can't be made\n  at {}: {e}", data.display());
+            err!("error: the data directory can't be made\n  at {}: {e}", data.display());
             if e.kind() == io::ErrorKind::AlreadyExists {
-                eprintln!("  hint: --force deletes what is there");
+                err!("  hint: --force deletes what is there");
             }
             exit::DATA_DIR
         }
@@ -82,6 +86,21 @@ fn directories(args: &InitArgs, defines: &[String]) -> Result<(PathBuf, PathBuf)
     }
 }
 
+/// A warning when the file has members, and none with this number.
+fn stranger(myid: i64, file: &Path) -> Option<String> {
+    let lines = crate::config::properties::parse(&fs::read(file).ok()?).ok()?;
+    let members: Vec<&str> =
+        lines.iter().filter_map(|line| line.key.trim().strip_prefix("server.")).collect();
+    if members.is_empty() || members.iter().any(|n| n.parse() == Ok(myid)) {
+        return None;
+    }
+    Some(format!(
+        "warning: there is no server.{myid} line\n  at {}\n  hint: the members are {}",
+        file.display(),
+        members.join(", ")
+    ))
+}
+
 fn prepare(data: &Path, log: &Path, myid: Option<i64>, force: bool) -> io::Result<()> {
     for dir in [data, log] {
         let versioned = dir.join("version-2");
@@ -102,3 +121,6 @@ fn prepare(data: &Path, log: &Path, myid: Option<i64>, force: bool) -> io::Resul
     }
     fs::write(data.join("initialize"), "")
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,8 @@ use tracing_subscriber::EnvFilter;
 pub fn start(filter: Option<&str>) {
     let fallback = || EnvFilter::new("info");
     let filter = match filter {
-        Some(text) => EnvFilter::try_new(text).unwrap_or_else(|e| {
-            eprintln!("warning: --log {text} can't be used: {e}\n  hint: try info, debug, or rookeeper=debug");
+        Some(text) => usable(text).unwrap_or_else(|why| {
+            err!("warning: --log {text} can't be used\n  because {why}\n  hint: try info, debug, or rookeeper=debug");
             fallback()
         }),
         None => EnvFilter::try_from_default_env().unwrap_or_else(|_| fallback()),
@@ -22,5 +22,33 @@ pub fn start(filter: Option<&str>) {
         .with_ansi(stderr.is_terminal())
         .with_target(false)
         .with_writer(std::io::stderr)
+        // Else it reports an event that can't be written to the same place, and panics: a server must
+        // outlive whoever reads its log.
+        .log_internal_errors(false)
         .try_init();
 }
+
+/// The filter that a text means.
+///
+/// # Errors
+/// Why it is none. A bare word that is no level is the name of a module to the parser, and would
+/// silence everything else: `--log inof`.
+fn usable(text: &str) -> Result<EnvFilter, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let crates = ["rookeeper", "tokio", "mio", "rustls"];
+    for part in text.split(',').map(str::trim) {
+        let module = part.split("::").next().unwrap_or(part);
+        let plain = part.chars().all(|c| c.is_alphanumeric() || c == ':' || c == '_' || c == '-');
+        let level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part));
+        if plain && !level && part.parse::<u8>().is_err() && !crates.contains(&module) {
+            return Err(format!("{part} is not a level"));
+        }
+        if part.ends_with('=') {
+            return Err(format!("{part} lacks its level"));
+        }
+    }
+    EnvFilter::try_new(text).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests;

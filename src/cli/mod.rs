@@ -3,6 +3,9 @@
 //! Called as `zkServer.sh`, `zkCli.sh` or `java`, the binary takes those programs' arguments (see
 //! [`multicall`]); everything else is parsed by clap.
 
+#[macro_use]
+mod output;
+
 pub mod bench;
 pub mod config;
 pub mod init;
@@ -21,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use multicall::Invocation;
+use output::say;
 
 /// Apache's exit codes (`org.apache.zookeeper.server.ExitCode`).
 pub mod exit {
@@ -42,7 +46,7 @@ pub mod exit {
 ///
 /// Without a command it runs a standalone server on port 2181 with its data in ./rookeeper-data.
 #[derive(Parser, Debug)]
-#[command(name = "rookeeper", version, disable_help_subcommand = true)]
+#[command(name = "rookeeper", version)]
 pub struct Cli {
     /// What to do; `server` when left out
     #[command(subcommand)]
@@ -101,7 +105,7 @@ pub fn main() -> ExitCode {
         Invocation::DigestAuth(credentials) => digest(&credentials),
         Invocation::ForeignJava(args) => scripts::exec_java(&args),
         Invocation::Invalid(why) => {
-            eprintln!("{why}");
+            err!("{why}");
             exit::INVALID_INVOCATION
         }
     };
@@ -138,7 +142,7 @@ pub fn run(cli: Cli) -> u8 {
         Some(Command::Purge(args)) => purge::run(args),
         Some(Command::Zkcli(args)) => zkcli::run(&args.arguments),
         Some(Command::Version) => {
-            println!(
+            out!(
                 "rookeeper {} (as Apache ZooKeeper {})",
                 env!("CARGO_PKG_VERSION"),
                 crate::config::CompatVersion::NEWEST
@@ -148,22 +152,9 @@ pub fn run(cli: Cli) -> u8 {
     }
 }
 
-/// Writes to standard output. When nobody reads it any more (`| head`), the process ends: there is
-/// nothing left to do for a command that only says something.
-pub(crate) fn say(text: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(exit::OK.into());
-    }
-}
-
 /// `VersionInfoMain`.
 fn version_info() -> u8 {
-    println!(
-        "Apache ZooKeeper, version {} 01/01/2026 00:00 UTC",
-        crate::config::CompatVersion::NEWEST
-    );
+    out!("Apache ZooKeeper, version {} 01/01/2026 00:00 UTC", crate::config::CompatVersion::NEWEST);
     exit::OK
 }
 
@@ -175,7 +166,7 @@ fn digest(credentials: &[String]) -> u8 {
         let user = credential.split(':').next().unwrap_or("");
         let hash = Sha1::digest(credential.as_bytes());
         let hash = base64::engine::general_purpose::STANDARD.encode(hash);
-        println!("{credential}->{user}:{hash}");
+        out!("{credential}->{user}:{hash}");
     }
     exit::OK
 }

@@ -24,7 +24,7 @@ pub struct PurgeArgs {
 /// Does it; the number is the exit code.
 pub fn run(args: PurgeArgs) -> u8 {
     if args.count < RETAIN_MIN {
-        eprintln!(
+        err!(
             "error: -n {} is too few\n  because a server may need the last {RETAIN_MIN} snapshots\n  \
              hint: -n {RETAIN_MIN} or more",
             args.count
@@ -36,12 +36,12 @@ pub fn run(args: PurgeArgs) -> u8 {
     match purge(&RealDisk, &dirs, args.count) {
         Ok(purged) => {
             for path in &purged.removed {
-                println!("Removing file: {}", path.display());
+                out!("Removing file: {}", path.display());
             }
             exit::OK
         }
         Err(e) => {
-            eprintln!("error: {e}");
+            err!("error: {e}");
             exit::DATA_DIR
         }
     }

@@ -14,16 +14,16 @@ use crate::config::{Config, Overrides};
 /// Does what a script's arguments say; the number is the exit code.
 pub fn run(script: Script) -> u8 {
     if script.action == Action::Version {
-        println!("Apache ZooKeeper, version {}", crate::config::CompatVersion::NEWEST);
+        out!("Apache ZooKeeper, version {}", crate::config::CompatVersion::NEWEST);
         return exit::OK;
     }
-    eprintln!("Using config: {}", script.config.display());
+    err!("Using config: {}", script.config.display());
     match script.action {
         Action::StartForeground => {
             server::run_with(ServerConfig::File(script.config), &script.defines, None)
         }
         Action::PrintCommand => {
-            println!("{}", command_line(&script).join(" "));
+            out!("{}", command_line(&script).join(" "));
             exit::OK
         }
         Action::Start => start(&script),
@@ -42,9 +42,9 @@ pub fn exec_java(args: &[String]) -> u8 {
     match std::env::var_os("REAL_JAVA") {
         Some(java) => {
             let error = Command::new(&java).args(args).exec();
-            eprintln!("{}: {error}", java.to_string_lossy());
+            err!("{}: {error}", java.to_string_lossy());
         }
-        None => eprintln!(
+        None => err!(
             "error: not a main class of ZooKeeper's: {}\n  hint: set REAL_JAVA to the real java",
             args.join(" ")
         ),
@@ -57,7 +57,7 @@ fn config_of(script: &Script) -> Result<Config, u8> {
     match server::load(&ServerConfig::File(script.config.clone()), &overrides) {
         Ok(loaded) => Ok(loaded.config),
         Err(errors) => {
-            eprintln!("{errors}");
+            err!("{errors}");
             Err(exit::INVALID_INVOCATION)
         }
     }
@@ -89,19 +89,19 @@ fn start(script: &Script) -> u8 {
         Err(code) => return code,
     };
     let path = pid_file(script, &config);
-    print!("Starting zookeeper ... ");
+    super::say("Starting zookeeper ... ");
     if let Some(pid) = read_pid(&path).filter(|pid| is_alive(*pid)) {
-        println!("already running as process {pid}.");
+        out!("already running as process {pid}.");
         return exit::UNEXPECTED;
     }
     match spawn(script, &config, &path) {
         Ok(()) => {
-            println!("STARTED");
+            out!("STARTED");
             exit::OK
         }
         Err(e) => {
-            println!("FAILED TO START");
-            eprintln!("{}: {e}", path.display());
+            out!("FAILED TO START");
+            err!("{}: {e}", path.display());
             exit::UNEXPECTED
         }
     }
@@ -138,9 +138,9 @@ fn stop(script: &Script) -> u8 {
         Err(code) => return code,
     };
     let path = pid_file(script, &config);
-    print!("Stopping zookeeper ... ");
+    super::say("Stopping zookeeper ... ");
     let Some(pid) = read_pid(&path) else {
-        println!("no zookeeper to stop (could not find file {})", path.display());
+        out!("no zookeeper to stop (could not find file {})", path.display());
         return exit::OK;
     };
     let target = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
@@ -154,7 +154,7 @@ fn stop(script: &Script) -> u8 {
     }
     // A file that can't be removed is found to be stale at the next start.
     let _ = fs::remove_file(&path);
-    println!("STOPPED");
+    out!("STOPPED");
     exit::OK
 }
 
@@ -164,20 +164,20 @@ fn status(script: &Script) -> u8 {
         Err(code) => return code,
     };
     let Some(endpoint) = &config.listen.client else {
-        eprintln!("Client port not found in static config file.");
+        err!("Client port not found in static config file.");
         return exit::UNEXPECTED;
     };
     let host = endpoint.host.clone().unwrap_or_else(|| "localhost".to_owned());
-    println!("Client port found: {}. Client address: {host}. Client SSL: false.", endpoint.port);
+    out!("Client port found: {}. Client address: {host}. Client SSL: false.", endpoint.port);
     let bracketed = if host.contains(':') { format!("[{host}]") } else { host };
     let answer = words::ask("srvr", &format!("{bracketed}:{}", endpoint.port)).unwrap_or_default();
     match answer.lines().find(|l| l.starts_with("Mode: ")) {
         Some(mode) => {
-            println!("{mode}");
+            out!("{mode}");
             exit::OK
         }
         None => {
-            println!("Error contacting service. It is probably not running.");
+            out!("Error contacting service. It is probably not running.");
             exit::UNEXPECTED
         }
     }

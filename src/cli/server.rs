@@ -64,10 +64,10 @@ fn serve(source: &ServerConfig, overrides: &Overrides, ready_file: Option<PathBu
         Ok(loaded) => loaded,
         Err(errors) => {
             for warning in errors.warnings.iter().filter(|w| w.severity > Severity::Note) {
-                eprintln!("{warning}");
+                err!("{warning}");
             }
-            eprintln!("{errors}");
-            eprintln!("Invalid config, exiting abnormally");
+            err!("{errors}");
+            err!("Invalid config, exiting abnormally");
             return exit::INVALID_INVOCATION;
         }
     };

@@ -7,8 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Subcommand;
 
-use super::exit;
-use super::txnlog::version_dir;
+use super::txnlog::{Failure, version_dir};
 use crate::ops::format::date;
 use crate::proto::image::{ImageNode, ImageSink, NodeView};
 use crate::storage::disk::RealDisk;
@@ -39,28 +38,30 @@ pub fn run(command: SnapshotCommand) -> u8 {
     let done = match command {
         SnapshotCommand::Dump { path, data } => files(&path).and_then(|files| match files.last() {
             Some(newest) => dump(newest, data).map(|text| super::say(&text)),
-            None => Err(format!("there is no snapshot in {}", path.display())),
+            None => Err(none_in(&path)),
         }),
-        SnapshotCommand::Check { path } => files(&path).and_then(|files| check(&files)),
+        SnapshotCommand::Check { path } => files(&path).and_then(|files| match files.is_empty() {
+            true => Err(none_in(&path)),
+            false => check(&files).map_err(Failure::Damaged),
+        }),
     };
-    match done {
-        Ok(()) => exit::OK,
-        Err(why) => {
-            eprintln!("error: {why}");
-            exit::CORRUPT
-        }
-    }
+    Failure::tell(done)
+}
+
+fn none_in(path: &Path) -> Failure {
+    Failure::Argument(format!("there is no snapshot in {}", path.display()))
 }
 
 /// The snapshots of a directory, oldest first, or the one that was named.
-fn files(path: &Path) -> Result<Vec<Named>, String> {
+fn files(path: &Path) -> Result<Vec<Named>, Failure> {
     if path.is_dir() {
-        return names::snapshots(&RealDisk, &version_dir(path)).map_err(|e| e.to_string());
+        return names::snapshots(&RealDisk, &version_dir(path)).map_err(Failure::of);
     }
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
     let bare = name.trim_end_matches(".gz").trim_end_matches(".snappy");
     let zxid = names::zxid_of(bare, "snapshot.").unwrap_or(Zxid(0));
-    let len = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?.len();
+    let unreadable = |e| Failure::Argument(format!("can't read {}: {e}", path.display()));
+    let len = std::fs::metadata(path).map_err(unreadable)?.len();
     Ok(vec![Named { zxid, path: path.to_path_buf(), len }])
 }
 
@@ -68,17 +69,17 @@ fn check(files: &[Named]) -> Result<(), String> {
     let mut damaged = Vec::new();
     for named in files {
         let name = named.path.display();
-        if !snapshot::looks_whole(&RealDisk, named) {
-            damaged.push(format!("{name}: the end is missing"));
-            continue;
-        }
         match snapshot::read(&RealDisk, named, &mut NullSink) {
+            // What a server does not even try.
+            Ok(_) if !snapshot::looks_whole(&RealDisk, named) => {
+                damaged.push(format!("{name}: the end is missing"));
+            }
             Ok(info) => {
                 let digest = match info.digest {
                     Some((zxid, digest)) => format!(", digest {digest} at 0x{:x}", zxid.0),
                     None => String::new(),
                 };
-                println!("{name}: {} nodes{digest}, fine", info.nodes);
+                out!("{name}: {} nodes{digest}, fine", info.nodes);
             }
             Err(e) => damaged.push(e.to_string()),
         }
@@ -108,10 +109,10 @@ impl ImageSink for Contents {
 }
 
 /// The text of Apache's tool; siblings are in order here, and in that of a hash table there.
-fn dump(named: &Named, with_data: bool) -> Result<String, String> {
+fn dump(named: &Named, with_data: bool) -> Result<String, Failure> {
     let mut contents = Contents::default();
     let info: SnapshotInfo =
-        snapshot::read(&RealDisk, named, &mut contents).map_err(|e| e.to_string())?;
+        snapshot::read(&RealDisk, named, &mut contents).map_err(Failure::of)?;
     // The root counts twice there: it is known by two names.
     let mut out = format!("ZNode Details (count={}):\n", contents.nodes.len() + 1);
     let mut ephemerals: BTreeMap<i64, u64> = BTreeMap::new();

@@ -7,10 +7,12 @@ use clap::Subcommand;
 
 use super::exit;
 use crate::ops::format::civil;
+use crate::proto::jute::DecodeError;
 use crate::proto::txn::{SubTxn, Txn, TxnEntry};
 use crate::storage::disk::RealDisk;
-use crate::storage::log_reader::{LogReader, Step};
-use crate::storage::{Dirs, Replay, names};
+use crate::storage::log_reader::{End, LogReader, Step};
+use crate::storage::names::{self, Named};
+use crate::storage::{self, Dirs, Replay};
 use crate::types::{Acl, Zxid};
 
 /// Commands about transaction logs.
@@ -51,12 +53,37 @@ pub fn run(command: LogCommand) -> u8 {
         LogCommand::Check { path } if path.is_dir() => check_directory(path),
         LogCommand::Check { path } => check_file(path),
     };
-    match done {
-        Ok(()) => exit::OK,
-        Err(why) => {
-            eprintln!("error: {why}");
-            exit::CORRUPT
+    Failure::tell(done)
+}
+
+/// Why a file can't be read, for the exit code.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There is no such file, or it can't be opened: another argument would help.
+    Argument(String),
+    /// What is in the file.
+    Damaged(String),
+}
+
+impl Failure {
+    /// The one or the other, by what storage says.
+    pub(super) fn of(error: storage::Error) -> Failure {
+        let text = error.to_string();
+        match error {
+            storage::Error::Io { .. } => Failure::Argument(text),
+            _ => Failure::Damaged(text),
         }
+    }
+
+    /// Tells how a command ended; the number is the exit code.
+    pub(super) fn tell(done: Result<(), Failure>) -> u8 {
+        let (why, code) = match done {
+            Ok(()) => return exit::OK,
+            Err(Failure::Argument(why)) => (why, exit::INVALID_INVOCATION),
+            Err(Failure::Damaged(why)) => (why, exit::CORRUPT),
+        };
+        err!("error: {why}");
+        code
     }
 }
 
@@ -66,28 +93,47 @@ pub(super) fn version_dir(path: &Path) -> PathBuf {
     if inner.is_dir() { inner } else { path.to_path_buf() }
 }
 
-fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let logs = names::logs(&RealDisk, &version_dir(path)).map_err(|e| e.to_string())?;
+    let logs = logs_in(path)?;
     Ok(logs.into_iter().map(|named| named.path).collect())
 }
 
+/// The logs of a directory, oldest first. A data directory may have none yet; any other must.
+fn logs_in(path: &Path) -> Result<Vec<Named>, Failure> {
+    let dir = version_dir(path);
+    let logs = names::logs(&RealDisk, &dir).map_err(Failure::of)?;
+    if logs.is_empty() && dir == path && !path.ends_with("version-2") {
+        return Err(Failure::Argument(format!(
+            "there is no log in {}\n  hint: name a log.<zxid>, or a directory that has some or a version-2",
+            path.display()
+        )));
+    }
+    Ok(logs)
+}
+
 /// Every transaction of a file, and how it ends.
-fn dump(path: &Path, line: &mut dyn FnMut(&str)) -> Result<(), String> {
-    let mut reader = LogReader::open(&RealDisk, path).map_err(|e| e.to_string())?;
-    line("ZooKeeper Transactional Log File with dbid 0 txnlog format version 2");
+fn dump(path: &Path, line: &mut dyn FnMut(&str)) -> Result<(), Failure> {
+    let mut reader = LogReader::open(&RealDisk, path).map_err(Failure::of)?;
     let mut count = 0u64;
+    let mut header = Some("ZooKeeper Transactional Log File with dbid 0 txnlog format version 2");
     loop {
-        match reader.step().map_err(|e| e.to_string())? {
+        let step = reader.step().map_err(Failure::of)?;
+        if !matches!(&step, Step::End(End { offset: 0, .. }))
+            && let Some(header) = header.take()
+        {
+            line(header);
+        }
+        match step {
             Step::Record(record) => {
                 count += 1;
                 match TxnEntry::decode(record.entry) {
                     Ok(entry) => line(&entry_text(&entry)),
                     Err(e) => {
                         let at = record.offset;
-                        return Err(format!("{}: offset {at}: {e}", path.display()));
+                        return Err(undecodable(path, at, &e));
                     }
                 }
             }
@@ -97,26 +143,30 @@ fn dump(path: &Path, line: &mut dyn FnMut(&str)) -> Result<(), String> {
                         line(&format!("EOF reached after {count} txns."));
                         Ok(())
                     }
-                    Some(flaw) => Err(format!(
+                    Some(flaw) => Err(Failure::Damaged(format!(
                         "{}: {flaw} at offset {}, after {count} txns",
                         path.display(),
                         end.offset
-                    )),
+                    ))),
                 };
             }
         }
     }
 }
 
-fn check_file(path: &Path) -> Result<(), String> {
-    let mut reader = LogReader::open(&RealDisk, path).map_err(|e| e.to_string())?;
+fn undecodable(path: &Path, offset: u64, why: &DecodeError) -> Failure {
+    Failure::Damaged(format!("{}: offset {offset}: {why}", path.display()))
+}
+
+fn check_file(path: &Path) -> Result<(), Failure> {
+    let mut reader = LogReader::open(&RealDisk, path).map_err(Failure::of)?;
     let mut range: Option<(Zxid, Zxid, u64)> = None;
     loop {
-        match reader.step().map_err(|e| e.to_string())? {
+        match reader.step().map_err(Failure::of)? {
             Step::Record(record) => {
                 if let Err(e) = TxnEntry::decode(record.entry) {
                     let at = record.offset;
-                    return Err(format!("{}: offset {at}: {e}", path.display()));
+                    return Err(undecodable(path, at, &e));
                 }
                 let (first, _, count) = range.unwrap_or((record.zxid, record.zxid, 0));
                 range = Some((first, record.zxid, count + 1));
@@ -131,32 +181,41 @@ fn check_file(path: &Path) -> Result<(), String> {
                 let name = path.display();
                 return match end.flaw {
                     None => {
-                        println!("{name}: {read}, fine");
+                        out!("{name}: {read}, fine");
                         Ok(())
                     }
-                    Some(flaw) => Err(format!(
+                    Some(flaw) if end.offset == 0 && !is_log(path) => {
+                        Err(Failure::Damaged(format!("{name} is not a transaction log: {flaw}")))
+                    }
+                    Some(flaw) => Err(Failure::Damaged(format!(
                         "{name}: {read}, then {flaw} at offset {}\n  hint: in the newest log this \
                          may be a write that a crash interrupted; check the directory to know",
                         end.offset
-                    )),
+                    ))),
                 };
             }
         }
     }
 }
 
+/// Whether the name is that of a log, so that a broken header is damage.
+fn is_log(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("log."))
+}
+
 /// All logs of a directory, one after another, as a server reads them at its start.
-fn check_directory(path: &Path) -> Result<(), String> {
+fn check_directory(path: &Path) -> Result<(), Failure> {
     let dir = version_dir(path);
     let dirs = Dirs { snapshots: dir.clone(), logs: dir };
-    let first = names::logs(&RealDisk, &dirs.logs).map_err(|e| e.to_string())?;
+    let first = logs_in(path)?;
     let start = first.first().map_or(Zxid(0), |log| Zxid(log.zxid.0 - 1));
-    let mut replay = Replay::open(RealDisk::shared(), dirs, start).map_err(|e| e.to_string())?;
+    let mut replay = Replay::open(RealDisk::shared(), dirs, start).map_err(Failure::of)?;
     let mut count = 0u64;
-    while replay.next().map_err(|e| e.to_string())?.is_some() {
+    while replay.next().map_err(Failure::of)?.is_some() {
         count += 1;
     }
-    println!(
+    out!(
         "{}: {} logs, {count} txns, last 0x{:x}, fine",
         path.display(),
         first.len(),

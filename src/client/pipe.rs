@@ -214,6 +214,11 @@ impl Pipe {
         Ok(true)
     }
 
+    /// Bytes queued that have not been sent yet.
+    pub fn queued(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
     /// Whether something queued has not been sent yet.
     pub fn has_output(&self) -> bool {
         self.sent < self.out.len()

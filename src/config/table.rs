@@ -214,8 +214,8 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     (best.0 <= allowed).then_some(best.1)
 }
 
-/// Edits between two words: insert, delete, replace, swap neighbours.
-fn distance(a: &str, b: &str) -> usize {
+/// Edits between two words: insert, delete, replace, swap neighbours. Looks at 80 characters of `a`.
+pub fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(80).collect(), b.chars().collect());
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();

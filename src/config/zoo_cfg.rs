@@ -78,7 +78,12 @@ pub fn load_file(
                     e.to_string(),
                 )
                 .at(Some(Origin::File { file: name }))
-                .hint("name an existing file, or start without one to use the defaults"),
+                .hint(
+                    match path.to_str().is_some_and(|name| name.parse::<u16>().is_ok()) {
+                        true => "a port needs a data directory behind it: PORT DATADIR",
+                        false => "name an existing file, or start without one to use the defaults",
+                    },
+                ),
             );
         }
         Ok(bytes) => {

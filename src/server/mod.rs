@@ -5,7 +5,7 @@
 //! - `client`: the client port, a task per connection; `lanes`: the threads they run on; `closings`: why connections end; `line`: the outbox that both sides share,
 //!   with the ordering rule; `report`: four-letter words; `audit`: the audit log; `scrape`: the Prometheus endpoint;
 //! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
-//! - `load`, `secret`: what is read at the start; `clock`, `inbox`, `net`, `throttle`: small tools.
+//! - `hold`, `load`, `secret`: what is taken and read at the start; `clock`, `inbox`, `net`, `throttle`: small tools.
 
 pub mod audit;
 pub mod build;
@@ -15,6 +15,7 @@ pub mod closings;
 pub mod committer;
 pub mod election_link;
 pub mod ensemble;
+pub mod hold;
 pub mod inbox;
 pub mod lanes;
 pub mod line;
@@ -64,6 +65,12 @@ pub enum StartError {
     /// The data can't be used.
     #[error(transparent)]
     Storage(#[from] crate::storage::Error),
+    /// Another server writes there.
+    #[error(
+        "the directory {} is in use by another server; hint: dataDir and dataLogDir choose the place",
+        .0.display()
+    )]
+    InUse(PathBuf),
     /// An empty data directory that may not be one.
     #[error(
         "the data directory {} is empty and zookeeper.db.autocreate is off; hint: create the file \
@@ -92,7 +99,7 @@ impl StartError {
     /// Apache's exit code for it.
     fn exit_code(&self) -> u8 {
         match self {
-            StartError::Storage(_) | StartError::Suspect(_) => 3,
+            StartError::Storage(_) | StartError::InUse(_) | StartError::Suspect(_) => 3,
             StartError::NoClientPort | StartError::Setup(_) => 2,
             StartError::ElectionPort(_) => 14,
             _ => 1,
@@ -137,12 +144,8 @@ async fn serve(config: Arc<Config>, options: RunOptions) -> u8 {
         tracing::error!("can't listen for signals");
         return 1;
     };
-    let started = if config.is_distributed() {
-        EnsembleMember::start(Arc::clone(&config)).await.map(Server::Member)
-    } else {
-        Standalone::start(Arc::clone(&config)).await.map(Server::Alone)
-    };
-    let server = match started {
+    let mut hold = hold::Hold::default();
+    let server = match start(&config, &mut hold).await {
         Ok(server) => server,
         Err(error) => {
             tracing::error!("{error}");
@@ -171,6 +174,17 @@ async fn serve(config: Arc<Config>, options: RunOptions) -> u8 {
     // The node thread closes its links on this runtime, so nothing here may block it.
     let stopped = tokio::task::spawn_blocking(move || server.stop()).await;
     u8::from(stopped.is_err())
+}
+
+async fn start(config: &Arc<Config>, hold: &mut hold::Hold) -> Result<Server, StartError> {
+    hold.take(config)?;
+    let server = if config.is_distributed() {
+        Server::Member(EnsembleMember::start(Arc::clone(config)).await?)
+    } else {
+        Server::Alone(Standalone::start(Arc::clone(config)).await?)
+    };
+    hold.take(config)?;
+    Ok(server)
 }
 
 /// Either kind of server.

@@ -122,7 +122,7 @@ impl ImageDecoder {
         self.nodes
     }
 
-    /// Bytes consumed so far.
+    /// Bytes consumed so far; after an error, where the record begins that can't be read.
     pub fn consumed(&self) -> u64 {
         self.consumed
     }
@@ -166,7 +166,10 @@ impl ImageDecoder {
                     self.need = self.need.max(bytes.len() - good + 1);
                     break;
                 }
-                Err(e) => return Err(e),
+                Err(e) => {
+                    self.consumed += good as u64;
+                    return Err(e);
+                }
             }
         }
         self.adler.write(&bytes[..good]);

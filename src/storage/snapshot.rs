@@ -410,7 +410,6 @@ fn read_image(
     let mut buf = BytesMut::new();
     let mut header = false;
     loop {
-        let at = decoder.consumed();
         if !header && buf.len() >= HEADER_LEN {
             if buf[..4] != SNAPSHOT_MAGIC.to_be_bytes() {
                 return Err((0, "no ZKSN header".into()));
@@ -419,7 +418,9 @@ fn read_image(
             buf.advance(HEADER_LEN);
             header = true;
         }
-        if header && decoder.feed(&mut buf, sink).map_err(|e| (at, e.to_string()))? {
+        let fed = if header { decoder.feed(&mut buf, sink) } else { Ok(false) };
+        let at = decoder.consumed();
+        if fed.map_err(|e| (at, e.to_string()))? {
             break;
         }
         let have = buf.len();

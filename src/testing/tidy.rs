@@ -123,6 +123,24 @@ fn the_pure_folders_touch_no_file_socket_thread_or_clock() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Those of the standard library panic when nobody reads: `| head`, a log collector that died.
+#[test]
+fn commands_and_servers_print_with_macros_of_their_own() {
+    let mut wrong = Vec::new();
+    for (name, text) in all_sources() {
+        let theirs = ["src/cli/", "src/server/", "src/host/", "src/client/", "src/config/"];
+        if !theirs.iter().any(|folder| name.starts_with(folder)) || is_test(&name) {
+            continue;
+        }
+        for (n, line) in code(&text) {
+            if ["print!(", "println!(", "dbg!("].iter().any(|mark| line.contains(mark)) {
+                wrong.push(format!("{name}:{n}: use out! or err!, or the log"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn files_stay_walkable() {
     let mut wrong = Vec::new();

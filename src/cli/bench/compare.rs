@@ -116,16 +116,16 @@ pub fn run(args: &CompareArgs) -> io::Result<bool> {
         let of_tree = args.tree_repetitions.unwrap_or(args.repetitions).max(1);
         for &group in groups.iter().filter(|&&g| g != Group::Tree || repetition < of_tree) {
             for kind in group.kinds(&kinds) {
-                eprintln!("repetition {}: {group}, {kind:?}", repetition + 1);
+                err!("repetition {}: {group}, {kind:?}", repetition + 1);
                 match group.measure(&launcher, kind, &args) {
                     Ok(figures) => {
                         for (id, value) in figures {
-                            eprintln!("    {id} {value:.3}");
+                            err!("    {id} {value:.3}");
                             samples.entry((id, kind)).or_default().push(value);
                         }
                     }
                     Err(error) => {
-                        eprintln!("    failed: {error}");
+                        err!("    failed: {error}");
                         failures.push(format!("{group}, {kind:?}: {error}"));
                     }
                 }
@@ -135,12 +135,12 @@ pub fn run(args: &CompareArgs) -> io::Result<bool> {
         kinds.reverse();
     }
     let text = table::render(&samples, &args);
-    println!("{text}");
+    out!("{text}");
     if let Some(path) = &args.write {
         write_between_markers(path, &text)?;
     }
     for failure in &failures {
-        eprintln!("failed: {failure}");
+        err!("failed: {failure}");
     }
     Ok(failures.is_empty())
 }

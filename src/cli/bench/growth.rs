@@ -107,11 +107,11 @@ impl Growth {
         sizes: RangeInclusive<u64>,
         measure: impl Fn(&Growth, u64) -> io::Result<f64>,
     ) -> io::Result<()> {
-        println!("\n| {what} | {unit} |\n|---|---|");
+        out!("\n| {what} | {unit} |\n|---|---|");
         let mut size = *sizes.start();
         while size <= self.max.min(*sizes.end()) {
             let value = measure(self, size)?;
-            println!("| {size} | {value:.2} |");
+            out!("| {size} | {value:.2} |");
             size *= 10;
         }
         Ok(())

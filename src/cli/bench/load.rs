@@ -498,13 +498,15 @@ pub fn drive(
     mut check: impl FnMut(&ReplyView<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     const WINDOW: u64 = 512;
+    /// Bytes: large requests must not all be in memory at once.
+    const QUEUED_MAX: usize = 16 << 20;
     let mut poller = Poller::new()?;
     poller.add(&*pipe, 0)?;
     let (mut sent, mut answered) = (0, 0);
     let total = count + under_way;
     let mut patience = Instant::now() + Duration::from_secs(60);
     while answered < total {
-        while sent < count && sent + under_way < answered + WINDOW {
+        while sent < count && sent + under_way < answered + WINDOW && pipe.queued() < QUEUED_MAX {
             push(pipe, sent);
             sent += 1;
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::exit;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/data/apache-3.9.5");
 const RECORDED: &str = include_str!("../../../fixtures/cli/snapshot-dump.apache-3.9.5.txt");
@@ -39,4 +40,32 @@ fn directories_are_checked() {
         assert!(!list.is_empty());
         assert_eq!(check(&list), Ok(()), "{name}");
     }
+}
+
+#[test]
+fn what_is_not_there_is_not_damaged() {
+    let run = |path: &Path| run(SnapshotCommand::Check { path: path.to_owned() });
+    let clean = Path::new(DATA).join("clean/data");
+    assert_eq!(run(&clean), exit::OK);
+    assert_eq!(run(&clean.join("snapshot.7")), exit::INVALID_INVOCATION);
+    assert_eq!(run(Path::new(env!("CARGO_MANIFEST_DIR"))), exit::INVALID_INVOCATION);
+    assert_eq!(run(&clean.join("version-2/log.1")), exit::CORRUPT);
+}
+
+/// The offset is that of the record that can't be read, also when the file ends there.
+#[test]
+fn damage_is_told_with_its_offset() {
+    let whole = std::fs::read(Path::new(DATA).join("epochs/data/version-2/snapshot.100000029"));
+    let whole = whole.expect("read");
+    let dir = std::env::temp_dir().join(format!("rookeeper-damaged-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("made");
+    let path = dir.join("snapshot.1");
+    for cut in [20, 100, whole.len() / 2] {
+        std::fs::write(&path, &whole[..cut]).expect("written");
+        let why = check(&files(&path).expect("named")).expect_err("cut");
+        let offset = why.split("offset ").nth(1).and_then(|rest| rest.split(':').next());
+        let offset: usize = offset.expect("an offset").parse().expect("a number");
+        assert!(offset >= 16 && offset <= cut, "{why}");
+    }
+    std::fs::remove_dir_all(dir).expect("removed");
 }

@@ -20,6 +20,7 @@ fn a_torn_file_is_told_with_its_offset() {
     let path = Path::new(DATA).join("torn/data/version-2/log.1");
     let mut lines = 0;
     let why = dump(&path, &mut |_| lines += 1).expect_err("torn");
+    let Failure::Damaged(why) = why else { panic!("{why:?}") };
     assert!(why.contains("at offset") && lines > 40, "{why}");
 }
 
@@ -41,4 +42,16 @@ fn short_dates_as_java_prints_them() {
     ] {
         assert_eq!(short_date(ms), text);
     }
+}
+
+/// Damage and a wrong argument have different exit codes; nothing is fine that isn't there.
+#[test]
+fn what_is_not_there_is_not_damaged() {
+    let run = |path: &Path| run(LogCommand::Check { path: path.to_owned() });
+    let clean = Path::new(DATA).join("clean/data");
+    assert_eq!(run(&clean), exit::OK);
+    assert_eq!(run(&clean.join("version-2")), exit::OK);
+    assert_eq!(run(&clean.join("log.7")), exit::INVALID_INVOCATION);
+    assert_eq!(run(Path::new(env!("CARGO_MANIFEST_DIR"))), exit::INVALID_INVOCATION);
+    assert_eq!(run(&clean.join("version-2/snapshot.0")), exit::CORRUPT);
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::mpsc;
 
+use super::output;
 use crate::client::{Client, Event, EventKind, Events, Options, State};
 use commands::Failure;
 
@@ -58,7 +59,7 @@ impl Call {
                         text.parse().map_err(|_| format!("-timeout {text} is not a number"))?;
                 }
                 "-client-configuration" => {
-                    eprintln!("warning: -client-configuration {} has no effect yet", value()?);
+                    err!("warning: -client-configuration {} has no effect yet", value()?);
                 }
                 "-r" => call.read_only = true,
                 "-waitforconnection" => {}
@@ -88,7 +89,7 @@ pub fn run(arguments: &[String]) -> u8 {
     let call = match Call::parse(arguments) {
         Ok(call) => call,
         Err(why) => {
-            eprintln!("{why}\n{}", text::usage());
+            err!("{why}\n{}", text::usage());
             return 1;
         }
     };
@@ -97,7 +98,7 @@ pub fn run(arguments: &[String]) -> u8 {
     match runtime {
         Ok(runtime) => runtime.block_on(serve(call)),
         Err(e) => {
-            eprintln!("{e}");
+            err!("{e}");
             1
         }
     }
@@ -119,7 +120,10 @@ async fn serve(call: Call) -> u8 {
     shell.say(&format!("Connecting to {server}\n"));
     if !once.is_empty() {
         shell.connect(&server).await;
-        shell.execute(&once).await;
+        // There is no session only when the address can't be one, which has been said.
+        if shell.client.is_some() {
+            shell.execute(&once).await;
+        }
         // As there, the session isn't closed: its ephemeral nodes live until it times out. Dropping
         // the client would close it.
         std::process::exit(shell.code.into());
@@ -221,7 +225,7 @@ impl Shell {
         let mut options = match Options::new(server) {
             Ok(options) => options,
             Err(e) => {
-                eprintln!("{e}");
+                err!("{e}");
                 self.code = 1;
                 return;
             }
@@ -303,13 +307,13 @@ impl Shell {
         let Some(number) = words.get(1) else { return true };
         let known = number.parse::<usize>().ok().filter(|n| *n + 1 < self.history.len());
         let Some(line) = known.and_then(|n| self.history.get(n)).cloned() else {
-            eprintln!("Command index out of range");
+            err!("Command index out of range");
             self.code = 1;
             return true;
         };
         let words = line::split(&line);
         if words.first().is_some_and(|w| w == "redo") {
-            eprintln!("No redoing redos");
+            err!("No redoing redos");
             self.code = 1;
             return true;
         }
@@ -322,7 +326,7 @@ impl Shell {
 
     async fn execute_at_server(&mut self, words: &[String]) {
         let Some(command) = commands::find(&words[0]) else {
-            eprintln!("{}\nCommand not found: Command not found {}", text::usage(), words[0]);
+            err!("{}\nCommand not found: Command not found {}", text::usage(), words[0]);
             self.code = COMMAND_NOT_FOUND;
             return;
         };
@@ -348,7 +352,7 @@ impl Shell {
         };
         self.drain_events();
         self.say(&said.out);
-        eprint!("{}", said.err);
+        output::complain(&said.err);
         self.code = said.code;
     }
 }
