@@ -296,6 +296,7 @@ impl MemberNode {
                 let mut changes = Vec::new();
                 bring_config(state, (text, *version), now, &mut changes);
                 for change in &changes {
+                    out.changed(change);
                     watches.fire(change, &mut |conn, kind| out.event(conn, kind, change));
                 }
             });

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::format;
+use crate::types::Tally;
 use prometheus::Prometheus;
 pub use table::{Advanced, AdvancedSet, Basic, BasicSet, Counter, CounterSet};
 
@@ -114,6 +115,18 @@ impl Metrics {
             Summary::new(false, histogram)
         };
         entry(&mut map, key, new).record(value);
+    }
+
+    /// Adds what was tallied elsewhere to a key's basic summary. Prometheus sees the average as often as
+    /// there were values.
+    pub fn record_tally_for(&self, set: BasicSet, key: &str, tally: &Tally) {
+        let mut map = self.basic_sets[set as usize].lock();
+        let prometheus = self.prometheus.as_ref();
+        let new = || {
+            let histogram = prometheus.map(|p| p.histogram(set.name(), set.help(), Some(key)));
+            Summary::new(false, histogram)
+        };
+        entry(&mut map, key, new).merge(tally);
     }
 
     /// Records a value in a key's advanced summary.
@@ -238,6 +251,20 @@ impl Summary {
         }
         if let Some(histogram) = &self.histogram {
             histogram.record_many(value as f64, usize::try_from(n).unwrap_or(usize::MAX));
+        }
+    }
+
+    fn merge(&self, tally: &Tally) {
+        if tally.count == 0 {
+            return;
+        }
+        self.min.fetch_min(tally.min, Relaxed);
+        self.max.fetch_max(tally.max, Relaxed);
+        self.sum.fetch_add(tally.sum, Relaxed);
+        self.count.fetch_add(tally.count, Relaxed);
+        if let Some(histogram) = &self.histogram {
+            let average = tally.sum as f64 / tally.count as f64;
+            histogram.record_many(average, usize::try_from(tally.count).unwrap_or(usize::MAX));
         }
     }
 

@@ -20,14 +20,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::limits::Limits;
-use super::reads::{Asker, View, answer};
+use super::reads::{Asker, Told, View, answer};
 use super::reply::write_reply;
 use super::{Connect, Request, prep};
 use crate::auth::{Auth, Refused};
 use crate::proto::jute::{Jute, Reader, Write};
 use crate::proto::opcode::{Class, OpCode};
 use crate::proto::records::{AuthPacket, ConnectRequest};
-use crate::types::{Code, ConnId, Id, SessionId, Xid, Zxid, java};
+use crate::types::{Code, ConnId, Id, Namespaces, SessionId, Xid, Zxid, java};
 
 /// What the connection wants of the node thread.
 #[derive(Clone, Debug)]
@@ -201,6 +201,8 @@ pub struct Turn<'a> {
     pub throttled: u64,
     /// Auth packets that failed.
     pub auth_failed: u64,
+    /// Takes what was read, if anybody wants to know.
+    pub namespaces: Option<&'a mut Namespaces>,
 }
 
 impl<'a> Turn<'a> {
@@ -208,6 +210,19 @@ impl<'a> Turn<'a> {
     fn note(&mut self, opcode: OpCode, xid: i32) {
         let before = self.last.map_or(-1, |(_, xid)| xid);
         self.last = Some((opcode, if xid < 0 { before } else { xid }));
+    }
+
+    /// Answers a request that needs no ordering. Some: nothing more may follow.
+    fn answer(
+        &mut self,
+        view: View,
+        asker: Asker,
+        xid: i32,
+        opcode: OpCode,
+        body: &[u8],
+    ) -> Option<Ended> {
+        let told = Told { events: &mut self.besides, namespaces: self.namespaces.as_deref_mut() };
+        answer(view, &self.rules.auth, asker, xid, opcode, body, self.out, told)
     }
 
     /// A turn in which nothing has happened yet.
@@ -232,6 +247,7 @@ impl<'a> Turn<'a> {
             last: None,
             throttled: 0,
             auth_failed: 0,
+            namespaces: None,
         }
     }
 
@@ -477,9 +493,7 @@ impl Conn {
                 ids: &self.ids,
             };
             turn.answered += 1;
-            let (auth, out) = (&turn.rules.auth, &mut *turn.out);
-            if let Some(why) = answer(view, auth, asker, xid, opcode, body, out, &mut turn.besides)
-            {
+            if let Some(why) = turn.answer(view, asker, xid, opcode, body) {
                 self.finish(why);
             }
             return Ok(None);
@@ -569,9 +583,7 @@ impl Conn {
             let (session, session_over) = (self.session, self.session_over);
             let asker = Asker { conn: self.id, session, session_over, ids: &ids };
             turn.answered += 1;
-            let (auth, out) = (&turn.rules.auth, &mut *turn.out);
-            if let Some(why) = answer(view, auth, asker, xid, opcode, &body, out, &mut turn.besides)
-            {
+            if let Some(why) = turn.answer(view, asker, xid, opcode, &body) {
                 self.finish(why);
             }
         }

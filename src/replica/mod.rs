@@ -138,6 +138,8 @@ pub trait Deliver {
     fn session_made(&mut self, _conn: ConnId, _zxid: Zxid) {}
     /// The session is closing: reads of the connection are answered SESSIONEXPIRED from now on.
     fn closing(&mut self, conn: ConnId);
+    /// Something has changed, whether anybody watches it or not.
+    fn changed(&mut self, _change: &Change) {}
     /// A node went with its session.
     fn ephemeral_deleted(&mut self, _session: SessionId, _path: &str) {}
     /// Close the connection once its output is written.
@@ -416,6 +418,7 @@ impl Replica {
         self.changes.clear();
         let result = state.apply_some(entry, max, &mut self.changes);
         for change in &self.changes {
+            out.changed(change);
             watches.fire(change, &mut |conn, kind| out.event(conn, kind, change));
         }
         // A created or deleted node is a change of its parent as well.

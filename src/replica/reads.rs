@@ -14,7 +14,7 @@ use crate::proto::opcode::{Class, OpCode};
 use crate::proto::records::{ClientInfo, PathRecord, SetWatches, SetWatches2, WatchRequest};
 use crate::state::watch::{WatchKind, WatchTable, WatcherType};
 use crate::state::{StateMachine, read};
-use crate::types::{Acl, Code, ConnId, Id, Perms, SessionId, Zxid};
+use crate::types::{Acl, Code, ConnId, Id, Namespaces, Perms, SessionId, Zxid};
 
 /// What reads are answered from, held for a whole run.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +38,39 @@ pub struct Asker<'a> {
     pub ids: &'a [Id],
 }
 
-/// Appends the reply to one request, and counts in `events` what is told before it. Some: nothing
-/// more may follow, close.
+/// What is counted of an answer.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// Watch events that went before it.
+    pub events: &'a mut u64,
+    /// What was read, by namespace.
+    pub namespaces: Option<&'a mut Namespaces>,
+}
+
+impl Told<'_> {
+    /// A node at `path` was read, with this reply.
+    fn read(&mut self, opcode: OpCode, path: &str, reply: &[u8]) {
+        let Some(namespaces) = self.namespaces.as_deref_mut() else { return };
+        let (stat, length) = (STAT_LEN, reply.len());
+        let names = |stat: usize| {
+            // A list begins with how many there are, and each of its names with its length.
+            let count = reply.first_chunk::<4>().map_or(0, |n| u32::from_be_bytes(*n) as usize);
+            length.saturating_sub(4 + 4 * count + stat)
+        };
+        let bytes = match opcode {
+            OpCode::GET_DATA => length.saturating_sub(4 + stat),
+            OpCode::GET_CHILDREN => names(0),
+            OpCode::GET_CHILDREN2 => names(stat),
+            _ => 0,
+        };
+        namespaces.read(path, bytes);
+    }
+}
+
+/// Bytes of a stat.
+const STAT_LEN: usize = 68;
+
+/// Appends the reply to one request. Some: nothing more may follow, close.
 pub fn answer(
     view: View,
     auth: &Auth,
@@ -48,7 +79,7 @@ pub fn answer(
     opcode: OpCode,
     body: &[u8],
     out: &mut BytesMut,
-    events: &mut u64,
+    mut told: Told,
 ) -> Option<Ended> {
     let last = view.state.last_zxid();
     if opcode.class() == Class::Invalid {
@@ -63,7 +94,7 @@ pub fn answer(
         OpCode::PING => write_reply(out, PING_XID, last, Code::OK, |_| {}),
         OpCode::SET_WATCHES | OpCode::SET_WATCHES2 => {
             let (missed, end) = set_watches(view, asker.conn, xid, opcode, body, out);
-            *events += missed;
+            *told.events += missed;
             return end;
         }
         _ => {
@@ -73,7 +104,8 @@ pub fn answer(
             let code_at = out.len();
             out.i32(0);
             let start = out.len();
-            let code = Read { view, auth, asker }.run(opcode, body, out).unwrap_or_else(|code| {
+            let read = Read { view, auth, asker };
+            let code = read.run(opcode, body, out, &mut told).unwrap_or_else(|code| {
                 out.truncate(start);
                 code
             });
@@ -157,12 +189,18 @@ impl Read<'_> {
     }
 
     /// Appends the body; the code goes into the header. With Err the body is dropped.
-    fn run(&self, opcode: OpCode, body: &[u8], out: &mut BytesMut) -> Result<Code, Code> {
+    fn run(
+        &self,
+        opcode: OpCode,
+        body: &[u8],
+        out: &mut BytesMut,
+        told: &mut Told,
+    ) -> Result<Code, Code> {
         let state = self.view.state;
         let allowed = |acl: &[Acl], wanted| self.allowed(acl, wanted);
         match opcode {
             OpCode::EXISTS | OpCode::GET_DATA | OpCode::GET_CHILDREN | OpCode::GET_CHILDREN2 => {
-                return self.node(opcode, body, out).map(|()| Code::OK);
+                return self.node(opcode, body, out, told).map(|()| Code::OK);
             }
             OpCode::GET_ACL => {
                 let (path, _) = split_path(body).ok_or(Code::MARSHALLING_ERROR)?;
@@ -195,7 +233,9 @@ impl Read<'_> {
                     multi::write_end(out);
                     return Ok(Code::MARSHALLING_ERROR);
                 }
-                Ok(read::multi_read(state, &ops, &allowed, out))
+                let mut answered =
+                    |opcode, path: &str, reply: &[u8]| told.read(opcode, path, reply);
+                Ok(read::multi_read(state, &ops, &allowed, out, &mut answered))
             }
             OpCode::CHECK_WATCHES | OpCode::REMOVE_WATCHES | OpCode::ADD_WATCH => {
                 self.watch(opcode, r.get().map_err(bad)?, out)
@@ -218,10 +258,16 @@ impl Read<'_> {
 
     /// exists, getData, getChildren, getChildren2. The watch is left in the same critical section;
     /// none is left where the caller may not read (and so may not be told).
-    fn node(&self, opcode: OpCode, body: &[u8], out: &mut BytesMut) -> Result<(), Code> {
+    fn node(
+        &self,
+        opcode: OpCode,
+        body: &[u8],
+        out: &mut BytesMut,
+        told: &mut Told,
+    ) -> Result<(), Code> {
         let (path, rest) = split_path(body).ok_or(Code::MARSHALLING_ERROR)?;
         let watch = *rest.first().ok_or(Code::MARSHALLING_ERROR)? != 0;
-        let state = self.view.state;
+        let (state, start) = (self.view.state, out.len());
         let allowed = |acl: &[Acl], wanted| self.allowed(acl, wanted);
         let result = match opcode {
             OpCode::EXISTS => read::exists(state, &path, &allowed, out),
@@ -229,6 +275,9 @@ impl Read<'_> {
             OpCode::GET_CHILDREN => read::get_children(state, &path, &allowed, out),
             _ => read::get_children2(state, &path, &allowed, out),
         };
+        if result.is_ok() {
+            told.read(opcode, &path, &out[start..]);
+        }
         if watch {
             let kind = match (opcode, &result) {
                 (OpCode::EXISTS, Err(Code::NO_NODE)) => Some(WatchKind::Exist),

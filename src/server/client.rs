@@ -410,12 +410,16 @@ impl Task<'_> {
             if line.out.capacity() == 0 && (reads || !self.input.is_empty()) {
                 line.out = take_buffer();
             }
+            let mut namespaces =
+                reads.then(|| shared.tallies.read.get(self.line.lane)).flatten().map(Mutex::lock);
             let mut out = std::mem::take(&mut line.out);
             let before = out.len();
             let mut turn = Turn::new(&shared.rules, now_ms, view, &mut out, submits);
             turn.unwritten = self.out.len();
+            turn.namespaces = namespaces.as_deref_mut();
             let want = self.conn.run(&mut self.input, &mut turn);
             let Turn { frames, answered, besides, last, throttled, auth_failed, .. } = turn;
+            drop(namespaces);
             let bytes = out.len() - before;
             self.left = !self.out.is_empty() && !out.is_empty();
             if self.left {

@@ -78,6 +78,11 @@ impl Entries {
         self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len()
     }
 
+    /// How many lanes there are.
+    pub fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// The runtime of a lane.
     pub fn handle(&self, lane: LaneId) -> &Handle {
         &self.lanes[lane].0

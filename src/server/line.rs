@@ -279,6 +279,12 @@ impl Deliver for Outlets<'_> {
         });
     }
 
+    fn changed(&mut self, change: &Change) {
+        if let Some(bytes) = change.written() {
+            self.shared.tallies.written.lock().written(change.path(), bytes);
+        }
+    }
+
     fn ephemeral_deleted(&mut self, session: SessionId, path: &str) {
         if self.shared.rules.audit {
             let line = audit::ephemeral_line(session, path, &audit::server_user());

@@ -6,17 +6,17 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::ops::Metrics;
-use crate::ops::metrics::{Advanced, Basic, Counter};
+use crate::ops::metrics::{Advanced, Basic, BasicSet, Counter};
 use crate::ops::stats::{LeaderStats, Mode, QuorumStats};
 use crate::replica::conn::{Rules, Submit};
 use crate::replica::session::Sessions;
 use crate::replica::{Action, Replica};
 use crate::state::StateMachine;
 use crate::state::watch::WatchTable;
-use crate::types::{ConnId, Instant, SessionId, Zxid};
+use crate::types::{ConnId, Instant, Namespaces, SessionId, Zxid};
 
 use super::clock::Clock;
 use super::committer::{Committer, LogDone, LogRequest};
@@ -109,8 +109,36 @@ pub struct Shared {
     pub rules: Rules,
     /// Counters under Apache's names.
     pub metrics: Arc<Metrics>,
+    /// Of them, what every read and every change adds to.
+    pub tallies: Tallies,
     /// Both clocks.
     pub clock: Clock,
+}
+
+/// Bytes by namespace since somebody last looked.
+#[derive(Debug)]
+pub struct Tallies {
+    /// Read, by lane: threads that read at the same time don't meet here.
+    pub read: Vec<Mutex<Namespaces>>,
+    /// Written.
+    pub written: Mutex<Namespaces>,
+}
+
+impl Tallies {
+    /// None yet, for so many lanes.
+    pub fn new(lanes: usize) -> Tallies {
+        Tallies { read: (0..lanes).map(|_| Mutex::default()).collect(), written: Mutex::default() }
+    }
+
+    /// Puts everything where it is shown.
+    pub fn flush(&self, metrics: &Metrics) {
+        let sets = self.read.iter().map(|lane| (BasicSet::ReadPerNamespace, lane));
+        for (set, tallies) in sets.chain([(BasicSet::WritePerNamespace, &self.written)]) {
+            for (name, tally) in tallies.lock().take() {
+                metrics.record_tally_for(set, &name, &tally);
+            }
+        }
+    }
 }
 
 /// The node thread's own things.

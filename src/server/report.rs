@@ -142,6 +142,9 @@ impl Reporter {
         if !allowed {
             return four_letter::not_whitelisted(word);
         }
+        if matches!(word, Word::Mntr) || matches!(word.effect(argument), Effect::ResetServer) {
+            clients.shared.tallies.flush(&self.metrics);
+        }
         let stats = self.stats(word, clients, asking);
         let text = four_letter::answer(word, argument, &stats, &self.metrics);
         match word.effect(argument) {
@@ -165,6 +168,7 @@ impl Reporter {
 
     /// The text of the Prometheus endpoint; empty without it.
     pub fn exposition(&self, clients: &Clients) -> String {
+        clients.shared.tallies.flush(&self.metrics);
         // No connection has this number: nobody is asking by one.
         let stats = self.stats(Word::Mntr, clients, ConnId(u64::MAX));
         self.metrics.exposition(&stats).unwrap_or_default()

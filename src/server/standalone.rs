@@ -31,7 +31,7 @@ use super::clock::Clock;
 use super::committer::{Committer, CommitterOptions};
 use super::inbox::Inbox;
 use super::lanes::Lanes;
-use super::node::{Event, Node, Shared, View};
+use super::node::{Event, Node, Shared, Tallies, View};
 use super::report::Reporter;
 use super::snapshotter::Snapshotter;
 use super::{StartError, load, secret};
@@ -225,6 +225,7 @@ impl Standalone {
             lanes: Arc::clone(&lanes.entries),
             rules: rules(&config, true),
             metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
+            tallies: Tallies::new(lanes.entries.count()),
             clock,
         });
         times.record(&shared.metrics);

@@ -266,7 +266,8 @@ impl StateMachine {
         self.charge(new.path, 1, len as i64);
         let (zxid, own) = (Zxid(by.zxid), self.acls.share(acl));
         let above = self.acls.share(self.tree.nodes[place.parent].acl);
-        changes.push(Change::new(EventKind::Created, zxid, path.clone(), path.len(), own));
+        let created = Change::new(EventKind::Created, zxid, path.clone(), path.len(), own);
+        changes.push(created.with_data_len(len));
         let at = place.parent_path.len();
         changes.push(Change::new(EventKind::ChildrenChanged, zxid, path.clone(), at, above));
         let stat = want_stat.then(|| stat.to_client(len, 0, self.options.owner_rules));
@@ -361,7 +362,7 @@ impl StateMachine {
         let children = node.children as usize;
         let change =
             Change::new(EventKind::DataChanged, Zxid(by.zxid), path.clone(), path.len(), acl);
-        changes.push(change);
+        changes.push(change.with_data_len(new));
         let stat = stat.to_client(new, children, self.options.owner_rules);
         Outcome { code: Code::OK, path: Some(path), stat: Some(stat) }
     }

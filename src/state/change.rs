@@ -20,6 +20,7 @@ pub struct Change {
     full: Arc<str>,
     len: usize,
     acl: Option<Arc<[Acl]>>,
+    data_len: usize,
 }
 
 impl Change {
@@ -31,7 +32,17 @@ impl Change {
         len: usize,
         acl: Option<Arc<[Acl]>>,
     ) -> Change {
-        Change { kind, zxid, full, len, acl }
+        Change { kind, zxid, full, len, acl, data_len: 0 }
+    }
+
+    /// The same of a node that has so many bytes of data now.
+    pub(super) fn with_data_len(self, data_len: usize) -> Change {
+        Change { data_len, ..self }
+    }
+
+    /// Bytes of data that the node has now; None for what is only told of it (its children changed).
+    pub fn written(&self) -> Option<usize> {
+        (self.kind != EventKind::ChildrenChanged).then_some(self.data_len)
     }
 
     /// The path that the event names; the root is "/".

@@ -162,7 +162,13 @@ pub fn get_all_children_number(
 /// multiRead (22): one result per operation, errors in place, no watches. Returns the code for the
 /// reply's header: OK, or MARSHALLINGERROR from the first operation that has no path or does not
 /// read; the results up to there stay in the body, as in Apache.
-pub fn multi_read(s: &StateMachine, ops: &[Op], allowed: Allowed, out: &mut BytesMut) -> Code {
+pub fn multi_read(
+    s: &StateMachine,
+    ops: &[Op],
+    allowed: Allowed,
+    out: &mut BytesMut,
+    answered: &mut dyn FnMut(OpCode, &str, &[u8]),
+) -> Code {
     let mut code = Code::OK;
     for op in ops {
         let (Op::GetData(request) | Op::GetChildren(request)) = op else {
@@ -175,13 +181,17 @@ pub fn multi_read(s: &StateMachine, ops: &[Op], allowed: Allowed, out: &mut Byte
         };
         let at = out.len();
         multi::write_result(out, op.opcode());
+        let body = out.len();
         let read = match op {
             Op::GetData(_) => get_data(s, path, allowed, out),
             _ => get_children(s, path, allowed, out),
         };
-        if let Err(code) = read {
-            out.truncate(at);
-            multi::write_error(out, code);
+        match read {
+            Ok(()) => answered(op.opcode(), path, &out[body..]),
+            Err(code) => {
+                out.truncate(at);
+                multi::write_error(out, code);
+            }
         }
     }
     multi::write_end(out);

@@ -61,6 +61,7 @@ impl Member {
         self.changes.clear();
         let result = state.apply_some(entry, max, &mut self.changes);
         for change in &self.changes {
+            out.changed(change);
             watches.fire(change, &mut |conn, kind| out.event(conn, kind, change));
         }
         // A created or deleted node is a change of its parent as well.

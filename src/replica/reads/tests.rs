@@ -11,6 +11,7 @@ fn damaged_bodies_of_reads() {
     let ids = [Id::new("ip", "10.0.0.1")];
     let session = SessionId(1);
     let asker = Asker { conn: ConnId(1), session, session_over: false, ids: &ids };
+    let mut namespaces = Namespaces::default();
     let mut frames = 0;
     for message in recorded("client").iter().filter(|m| m.forth) {
         let Some(opcode) = message.opcode.map(OpCode) else { continue };
@@ -24,7 +25,8 @@ fn damaged_bodies_of_reads() {
         let mut out = BytesMut::new();
         every_damage(whole, &mut |body, _| {
             out.clear();
-            answer(view, &auth, asker, 7, opcode, body, &mut out, &mut 0);
+            let told = Told { events: &mut 0, namespaces: Some(&mut namespaces) };
+            answer(view, &auth, asker, 7, opcode, body, &mut out, told);
             let first = frame::next_frame(&mut out, 1 << 20).expect("a length").expect("a reply");
             assert!(first.len() >= 16);
         });

@@ -14,7 +14,7 @@ use crate::proto::jute::Jute;
 use crate::proto::records::ConnectRequest;
 use crate::server::clock::Clock;
 use crate::server::lanes::Lanes;
-use crate::server::node::View as Mode;
+use crate::server::node::{Tallies, View as Mode};
 use crate::state::watch::WatchTable;
 use crate::state::{self, StateMachine};
 use crate::storage::RealDisk;
@@ -43,6 +43,7 @@ fn a_client_that_leaves_before_it_has_its_session_is_noticed() {
         lanes: Arc::clone(&lanes.entries),
         rules: crate::server::standalone::rules(&config, true),
         metrics: Arc::clone(&metrics),
+        tallies: Tallies::new(1),
         clock,
     });
     let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());

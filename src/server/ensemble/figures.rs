@@ -8,16 +8,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ops::metrics::{Advanced, AdvancedSet, Basic, Counter, Metrics};
+use crate::ops::metrics::{Advanced, AdvancedSet, Basic, BasicSet, Counter, Metrics};
 use crate::ops::stats::Sizes;
 use crate::proto::quorum::{PacketKind, QuorumPacket};
 use crate::proto::txn::TxnHeader;
 use crate::storage::Committed;
-use crate::types::{LinkId, Map, Now, ServerId, WallTime, Zxid, map};
+use crate::types::{LinkId, Map, Now, ServerId, Tally, WallTime, Zxid, map};
 use crate::zab::{Action, DiskOp, EncodedTxn, LearnerView, RoleChange, SyncCounts};
 
 /// ACKs of zxids that this divides are timed (`leader.ackLoggingFrequency`).
 const ACKS_TIMED: i64 = 1000;
+/// One packet to a learner in so many is timed.
+const PACKETS_TIMED: u64 = 1000;
+
+/// Packets to a learner: they gather during a turn, and go at its end.
+#[derive(Debug)]
+struct Queue {
+    turn: i64,
+    /// How many waited behind each that went.
+    behind: Tally,
+    packets: u64,
+}
+
+impl Queue {
+    fn end_turn(&mut self) {
+        for behind in (0..std::mem::take(&mut self.turn)).rev() {
+            self.behind.add(behind);
+        }
+    }
+}
 
 /// Transactions of one kind that a turn has handled.
 #[derive(Debug, Default)]
@@ -60,6 +79,7 @@ pub struct Figures {
     /// A proposal whose ACKs are timed.
     timed: Option<(Zxid, WallTime)>,
     servers: Map<LinkId, ServerId>,
+    queues: Map<LinkId, Queue>,
 }
 
 impl Figures {
@@ -76,6 +96,7 @@ impl Figures {
             proposal_sizes: Sizes::default(),
             timed: None,
             servers: map(),
+            queues: map(),
         }
     }
 
@@ -116,6 +137,10 @@ impl Figures {
                 }
             }
             Action::Deliver { txn, committed: true } => self.committed.add(txn),
+            Action::Send { link, .. } if self.leading => {
+                let new = || Queue { turn: 0, behind: Tally::NONE, packets: 0 };
+                self.queues.entry(*link).or_insert_with(new).turn += 1;
+            }
             _ => {}
         }
     }
@@ -136,6 +161,24 @@ impl Figures {
     pub fn learners(&mut self, learners: &[LearnerView]) {
         self.servers.clear();
         self.servers.extend(learners.iter().map(|l| (l.link, l.server)));
+        let (servers, metrics) = (&self.servers, &self.metrics);
+        self.queues.retain(|link, queue| {
+            let Some(server) = servers.get(link) else { return false };
+            let gone = std::mem::replace(&mut queue.behind, Tally::NONE);
+            if gone.count == 0 {
+                return true;
+            }
+            let key = server.0.to_string();
+            metrics.record_tally_for(BasicSet::LearnerHandlerQpSize, &key, &gone);
+            // What a turn has for a learner goes to its socket within the turn.
+            let timed = |packets: u64| packets.div_ceil(PACKETS_TIMED);
+            let before = queue.packets;
+            queue.packets += gone.count;
+            for _ in timed(before)..timed(queue.packets) {
+                metrics.record_advanced_for(AdvancedSet::LearnerHandlerQpTimeMs, &key, 0);
+            }
+            true
+        });
     }
 
     /// The log has been synced.
@@ -151,6 +194,7 @@ impl Figures {
 
     /// The end of a turn.
     pub fn end_turn(&mut self, now: WallTime, syncs: SyncCounts) {
+        self.queues.values_mut().filter(|queue| queue.turn > 0).for_each(Queue::end_turn);
         let metrics = &self.metrics;
         if let Some((count, age)) = self.logged.take(now) {
             metrics.add(Counter::SyncProcessorRequestQueued, count);

@@ -31,7 +31,7 @@ use crate::server::client::Clients;
 use crate::server::clock::Clock;
 use crate::server::inbox::Inbox;
 use crate::server::lanes::Lanes;
-use crate::server::node::{Event, Shared, View};
+use crate::server::node::{Event, Shared, Tallies, View};
 use crate::server::report::Reporter;
 use crate::server::snapshotter::Snapshotter;
 use crate::server::standalone::{bind, purge, replica_options, rules, watch_limits};
@@ -220,6 +220,7 @@ impl EnsembleMember {
             lanes: Arc::clone(&lanes.entries),
             rules: rules(&config, false),
             metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
+            tallies: Tallies::new(lanes.entries.count()),
             clock,
         });
         times.record(&shared.metrics);

@@ -150,7 +150,7 @@ fn multi_reads_answer_each_for_itself() {
     let read = |path: &str| ReadRequest { path: Some(path.to_owned()), watch: true };
     let ops = [Op::GetData(read("/a")), Op::GetData(read("/x")), Op::GetChildren(read("/a/deny"))];
     let mut out = BytesMut::new();
-    assert_eq!(multi_read(&s, &ops, &by_bits, &mut out), Code::OK);
+    assert_eq!(multi_read(&s, &ops, &by_bits, &mut out, &mut |_, _, _| {}), Code::OK);
     let mut r = Reader::new(out.freeze());
     let header = |r: &mut Reader| {
         let h: MultiHeader = r.get().expect("header");
@@ -163,10 +163,13 @@ fn multi_reads_answer_each_for_itself() {
     assert_eq!((header(&mut r), r.remaining()), ((-1, true, -1), 0));
     // Nothing to read, or nothing that reads.
     let mut out = BytesMut::new();
-    assert_eq!((multi_read(&s, &[], &by_bits, &mut out), out.len()), (Code::OK, 9));
+    assert_eq!(
+        (multi_read(&s, &[], &by_bits, &mut out, &mut |_, _, _| {}), out.len()),
+        (Code::OK, 9)
+    );
     let delete = Op::Delete(DeleteRequest { path: Some("/a".into()), version: -1 });
     let mut out = BytesMut::new();
-    let code = multi_read(&s, &[delete], &by_bits, &mut out);
+    let code = multi_read(&s, &[delete], &by_bits, &mut out, &mut |_, _, _| {});
     assert_eq!((code, out.len()), (Code::MARSHALLING_ERROR, 9));
 }
 

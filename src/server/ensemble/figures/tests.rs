@@ -94,3 +94,33 @@ fn a_follower_counts_what_it_hears_and_how_long_it_took_to_follow() {
         assert_eq!(found, Some(value), "{name}");
     }
 }
+
+#[test]
+fn a_leader_counts_what_waits_for_a_learner() {
+    let metrics = Arc::new(Metrics::new(false));
+    let mut figures = Figures::new(Arc::clone(&metrics), Duration::from_secs(1));
+    let (link, server) = (LinkId(7), ServerId(3));
+    let send = || Action::Send { link, packet: QuorumPacket::new(PacketKind::Commit, Zxid(1)) };
+    let learners = [LearnerView { link, server, observer: false, synced: true }];
+    figures.action(&send());
+    figures.role(at(0), &RoleChange::Leading { epoch: Epoch(1), serving: true });
+    for _ in 0..2 {
+        (0..3).for_each(|_| figures.action(&send()));
+        figures.end_turn(WallTime(30), SyncCounts::default());
+    }
+    figures.learners(&learners);
+    figures.learners(&learners);
+    let found = lines(&metrics);
+    for (name, value) in [
+        ("cnt_3_learner_handler_qp_size", "6"),
+        ("sum_3_learner_handler_qp_size", "6"),
+        ("max_3_learner_handler_qp_size", "2"),
+        ("cnt_3_learner_handler_qp_time_ms", "1"),
+    ] {
+        assert_eq!(found.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    figures.action(&send());
+    figures.end_turn(WallTime(30), SyncCounts::default());
+    figures.learners(&[]);
+    assert_eq!(lines(&metrics), found, "a learner that is gone");
+}
