@@ -3,10 +3,18 @@
 //!
 //! Sessions expire in buckets of one tick. Each is filed once and looked at when its bucket is due:
 //! whoever was active meanwhile is filed again, so a touch costs nothing but a number.
+//!
+//! A server that stood still (its process was stopped, its machine frozen) has not read what clients
+//! said meanwhile. When it finds itself late, nobody expires before that has been read.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::types::{Code, ConnId, Instant, Map, SessionId, map};
+
+/// Who looks so much later than it was due has stood still, and is given as long again to hear what
+/// was said meanwhile: by clients here, and by learners once they have been pinged.
+const OVERSLEPT: Duration = Duration::from_millis(500);
 
 /// A session of this server, or of the ensemble when this server leads it.
 #[derive(Clone, Debug)]
@@ -26,6 +34,8 @@ pub struct Sessions {
     tick_ms: u64,
     tracked: Map<SessionId, Tracked>,
     buckets: BTreeMap<u64, Vec<SessionId>>,
+    /// It was late: nobody expires before this.
+    listens_until: Option<Instant>,
     next_id: i64,
 }
 
@@ -36,6 +46,7 @@ impl Sessions {
             tick_ms: u64::from(tick_ms.max(1)),
             tracked: map(),
             buckets: BTreeMap::new(),
+            listens_until: None,
             next_id: first_id,
         }
     }
@@ -141,15 +152,25 @@ impl Sessions {
         }
     }
 
-    /// When the next bucket is due.
+    /// When to call [`Sessions::expire`].
     pub fn next_due(&self) -> Option<Instant> {
-        self.buckets.keys().next().map(|ms| Instant::from_millis(*ms))
+        let due = self.buckets.keys().next().map(|ms| Instant::from_millis(*ms))?;
+        Some(self.listens_until.map_or(due, |until| until.max(due)))
     }
 
-    /// The sessions that expire now. Those that were active since they were filed are filed again.
-    /// They are marked as closing.
+    /// The sessions that expire now: none yet if this server stood still. Those that were active since
+    /// they were filed are filed again. They are marked as closing.
     pub fn expire(&mut self, now: Instant) -> Vec<SessionId> {
         let mut expired = Vec::new();
+        match self.listens_until {
+            Some(until) if now < until => return expired,
+            Some(_) => self.listens_until = None,
+            None if self.next_due().is_some_and(|due| now >= due + OVERSLEPT) => {
+                self.listens_until = Some(now + OVERSLEPT);
+                return expired;
+            }
+            None => {}
+        }
         while let Some(bucket) = self.buckets.first_entry() {
             if *bucket.key() > now.as_millis() {
                 break;
@@ -187,3 +208,6 @@ impl Sessions {
         self.tracked.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;
