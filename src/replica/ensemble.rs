@@ -251,8 +251,7 @@ impl Member {
         let timeout_ms = timeout_ms.clamp(self.options.timeout_min_ms, self.options.timeout_max_ms);
         let ticket = Ticket::Connect { conn, timeout_ms, has_read_only };
         if session == SessionId::NONE {
-            let session = SessionId(self.next_session);
-            self.next_session = self.next_session.wrapping_add(1);
+            let session = self.new_session(state);
             if self.local_rules.enabled {
                 self.local.track(session, timeout_ms, now.mono);
                 self.answer_connect(session, ticket, true, out);
@@ -292,6 +291,18 @@ impl Member {
         }
         self.forwarded.revalidate(session, ticket);
         self.peer.forward(revalidate(session, timeout_ms));
+    }
+
+    /// A number for a new session: none that lives, whatever the clock did between two starts.
+    fn new_session(&mut self, state: &StateMachine) -> SessionId {
+        loop {
+            let id = SessionId(self.next_session);
+            self.next_session = self.next_session.wrapping_add(1);
+            let lives = state.sessions().get(id).is_some() || !self.local.is_unknown(id);
+            if id != SessionId::NONE && id.0 != i64::MIN && !lives {
+                return id;
+            }
+        }
     }
 
     /// A client's write, sync or good-bye.

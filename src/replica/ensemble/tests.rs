@@ -376,6 +376,17 @@ fn a_write_anywhere_is_answered_there_and_seen_everywhere() {
 }
 
 #[test]
+fn a_member_whose_clock_went_back_between_two_starts_gives_no_session_twice() {
+    let mut world = World::new();
+    let (_, first) = world.connect(0);
+    world.servers[0].member.next_session = first.0;
+    let (conn, second) = world.connect(0);
+    assert_eq!(second.0, first.0 + 1, "the first lives");
+    world.create(0, conn, second, "/own", 1);
+    assert_eq!(world.last_code(0, conn), 0);
+}
+
+#[test]
 fn without_a_quorum_nobody_is_served_and_everybody_is_sent_away() {
     let mut world = World::new();
     let (conn, session) = world.connect(0);
