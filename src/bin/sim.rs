@@ -176,16 +176,8 @@ struct Ran {
     coverage: BTreeMap<&'static str, u64>,
 }
 
-/// How seeds are run, and what large ranges must show.
-struct Runner {
-    run: Box<dyn Fn(u64, bool) -> Ran + Sync>,
-    params: Box<dyn Fn(u64) -> String + Sync>,
-    expected: Vec<&'static str>,
-}
-
-fn peers(mutant: Option<Mutant>) -> Runner {
-    let run = move |seed, verbose| {
-        let outcome = sim::run(seed, mutant, verbose);
+impl<P: std::fmt::Debug> From<sim::Outcome<P>> for Ran {
+    fn from(outcome: sim::Outcome<P>) -> Ran {
         Ran {
             violation: outcome.violation.map(|v| v.to_string()),
             params: format!("{:?}", outcome.params),
@@ -195,7 +187,18 @@ fn peers(mutant: Option<Mutant>) -> Runner {
             committed: outcome.committed,
             coverage: outcome.coverage,
         }
-    };
+    }
+}
+
+/// How seeds are run, and what large ranges must show.
+struct Runner {
+    run: Box<dyn Fn(u64, bool) -> Ran + Sync>,
+    params: Box<dyn Fn(u64) -> String + Sync>,
+    expected: Vec<&'static str>,
+}
+
+fn peers(mutant: Option<Mutant>) -> Runner {
+    let run = move |seed, verbose| Ran::from(sim::run(seed, mutant, verbose));
     let params = move |seed| {
         let mut params = sim::swarm::Params::of_seed(seed);
         params.mutant = mutant;
@@ -206,18 +209,7 @@ fn peers(mutant: Option<Mutant>) -> Runner {
 }
 
 fn servers(kind: whole::Kind, mutant: Option<whole::Mutant>) -> Runner {
-    let run = move |seed, verbose| {
-        let outcome = whole::run(kind, seed, mutant, verbose);
-        Ran {
-            violation: outcome.violation.map(|v| v.to_string()),
-            params: format!("{:?}", outcome.params),
-            hash: outcome.hash,
-            events: outcome.events,
-            time_us: outcome.time_us,
-            committed: outcome.committed,
-            coverage: outcome.coverage,
-        }
-    };
+    let run = move |seed, verbose| Ran::from(whole::run(kind, seed, mutant, verbose));
     let params = move |seed| {
         let mut params = whole::Params::of_seed(kind, seed);
         mutant.into_iter().for_each(|mutant| params.lean_towards(mutant));

@@ -24,6 +24,7 @@ pub mod reads;
 pub mod reaper;
 pub mod reply;
 pub mod session;
+mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -415,22 +416,9 @@ impl Replica {
         max: usize,
     ) -> usize {
         let Some(Outstanding { entry, .. }) = self.outstanding.front() else { return 0 };
-        self.changes.clear();
-        let result = state.apply_some(entry, max, &mut self.changes);
-        for change in &self.changes {
-            out.changed(change);
-            watches.fire(change, &mut |conn, kind| out.event(conn, kind, change));
-        }
-        // A created or deleted node is a change of its parent as well.
-        let told = self.changes.len() / 2;
-        let session = entry.header.session;
-        let closes = OpCode(entry.header.kind) == OpCode::CLOSE_SESSION;
-        if closes {
-            for change in self.changes.iter().filter(|c| c.kind == EventKind::Deleted) {
-                out.ephemeral_deleted(session, change.path());
-            }
-        }
-        let Some(result) = result else { return told };
+        let turn::Applied { result, nodes, session, closes } =
+            turn::apply(entry, state, watches, out, max, &mut self.changes);
+        let Some(result) = result else { return nodes };
         let origin = self.outstanding.pop_front().map(|done| done.origin);
         match origin {
             None | Some(Origin::Server) => {}
@@ -447,6 +435,6 @@ impl Replica {
         if closes && let Some(conn) = self.sessions.remove(session) {
             out.close(conn, "the session is closed");
         }
-        told
+        nodes
     }
 }

@@ -3,7 +3,7 @@
 //! `cargo run --release --features sim --bin sim -- --seed 7 --verbose` replays a run;
 //! `docs/SIMULATION.md` explains the output. The parts:
 //!
-//! - [`world`]: hosts, time, one queue of events, the two phases of a run;
+//! - [`world`]: hosts, time, one queue of `events`, the two phases of a run;
 //! - [`network`]: links that break as TCP does; [`disk`]: durable and lost writes;
 //! - [`swarm`]: what the seed picks; [`nemesis`]: what goes wrong;
 //! - [`host`]: the value under test, behind a trait;
@@ -14,6 +14,7 @@
 //! clients were told.
 
 pub mod disk;
+mod events;
 pub mod ghost;
 pub mod host;
 pub mod invariants;
@@ -36,13 +37,13 @@ use score::Sink;
 use swarm::Params;
 use world::World;
 
-/// What became of a run.
+/// What became of a run of a simulator with parameters `P`.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct Outcome<P = Params> {
     /// The seed.
     pub seed: u64,
     /// What the seed picked.
-    pub params: Params,
+    pub params: P,
     /// What went wrong, if anything did.
     pub violation: Option<Violation>,
     /// A digest of everything that happened.

@@ -10,10 +10,10 @@ mod actions;
 mod links;
 mod storage;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use super::disk::{Change, Disk, Effect, Entry, Image, chain};
+use super::events::Events;
 use super::ghost::{Facts, Ghost, Seen};
 use super::host::{Host, Input};
 use super::invariants::{self, Invariant, Violation};
@@ -56,34 +56,6 @@ pub(super) enum Undo {
     Unblock(Vec<(Port, usize, usize)>),
 }
 
-/// The order of the queue.
-#[derive(Debug)]
-struct Scheduled {
-    at: u64,
-    seq: u64,
-    what: What,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.seq) == (other.at, other.seq)
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.seq).cmp(&(other.at, other.seq))
-    }
-}
-
 /// A host's number for a link, and what it stands for.
 #[derive(Clone, Copy, Debug)]
 enum Line {
@@ -121,8 +93,7 @@ pub struct World<H: Host> {
     membership: Membership,
     pub(super) random: Random,
     now: u64,
-    seq: u64,
-    queue: BinaryHeap<Reverse<Scheduled>>,
+    queue: Events<What>,
     pub(super) slots: Vec<Slot<H>>,
     pub(super) disks: Vec<Disk>,
     pub(super) network: Network,
@@ -185,8 +156,7 @@ impl<H: Host> World<H> {
             disks: (0..n).map(|_| Disk::new(params.retain, params.mutant)).collect(),
             network: Network::new(n),
             now: 0,
-            seq: 0,
-            queue: BinaryHeap::new(),
+            queue: Events::default(),
             slots,
             ghost,
             invariants: invariants::all(),
@@ -247,16 +217,16 @@ impl<H: Host> World<H> {
         if self.violation.is_some() {
             return false;
         }
-        let Some(Reverse(next)) = self.queue.pop() else { return false };
-        self.now = self.now.max(next.at);
+        let Some((at, what)) = self.queue.pop() else { return false };
+        self.now = self.now.max(at);
         self.events += 1;
-        self.handle(next.what);
+        self.handle(what);
         self.violation.is_none()
     }
 
     /// Runs until this time, in microseconds.
     pub fn run_until(&mut self, time: u64) {
-        while self.violation.is_none() && self.queue.peek().is_some_and(|e| e.0.at <= time) {
+        while self.violation.is_none() && self.queue.are_due(time) {
             self.step();
         }
         self.now = self.now.max(time);
@@ -266,7 +236,7 @@ impl<H: Host> World<H> {
     pub fn run_while_not(&mut self, limit: u64, done: impl Fn(&World<H>) -> bool) -> bool {
         let end = self.now + limit;
         while !done(self) {
-            if self.queue.peek().is_none_or(|e| e.0.at > end) || !self.step() {
+            if !self.queue.are_due(end) || !self.step() {
                 return done(self);
             }
         }
@@ -376,8 +346,7 @@ impl<H: Host> World<H> {
 
     /// Schedules an event.
     pub(super) fn at(&mut self, at: u64, what: What) {
-        self.seq += 1;
-        self.queue.push(Reverse(Scheduled { at, seq: self.seq, what }));
+        self.queue.put(at, what);
     }
 
     /// Counts that something happened.

@@ -3,9 +3,9 @@
 use super::{Delivery, Member, Ticket};
 use crate::proto::opcode::OpCode;
 use crate::proto::txn::Txn;
-use crate::replica::{Deliver, reply};
+use crate::replica::{Deliver, reply, turn};
 use crate::state::watch::WatchTable;
-use crate::state::{EventKind, StateMachine, TxnResult};
+use crate::state::{StateMachine, TxnResult};
 use crate::types::Code;
 
 impl Member {
@@ -58,22 +58,9 @@ impl Member {
             }
             return 0;
         };
-        self.changes.clear();
-        let result = state.apply_some(entry, max, &mut self.changes);
-        for change in &self.changes {
-            out.changed(change);
-            watches.fire(change, &mut |conn, kind| out.event(conn, kind, change));
-        }
-        // A created or deleted node is a change of its parent as well.
-        let told = self.changes.len() / 2;
-        let session = entry.header.session;
-        let closes = OpCode(entry.header.kind) == OpCode::CLOSE_SESSION;
-        if closes {
-            for change in self.changes.iter().filter(|c| c.kind == EventKind::Deleted) {
-                out.ephemeral_deleted(session, change.path());
-            }
-        }
-        let Some(result) = result else { return told };
+        let turn::Applied { result, nodes, session, closes } =
+            turn::apply(entry, state, watches, out, max, &mut self.changes);
+        let Some(result) = result else { return nodes };
         let (ticket, txn) = match self.deliveries.pop_front() {
             Some(Delivery::Txn { ticket, entry }) => (ticket, Some(entry.txn)),
             _ => (None, None),
@@ -106,7 +93,7 @@ impl Member {
                 out.close(conn, "the session is closed");
             }
         }
-        told
+        nodes
     }
 }
 

@@ -31,9 +31,6 @@ pub mod sessions;
 pub mod workload;
 pub mod world;
 
-use std::collections::BTreeMap;
-
-use super::invariants::Violation;
 use crate::zab;
 pub use params::{Kind, Params};
 use world::World;
@@ -96,25 +93,7 @@ impl Mutant {
 }
 
 /// What became of a run.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The seed.
-    pub seed: u64,
-    /// What the seed picked.
-    pub params: Params,
-    /// What went wrong, if anything did.
-    pub violation: Option<Violation>,
-    /// A digest of everything that happened.
-    pub hash: u64,
-    /// Events handled.
-    pub events: u64,
-    /// Simulated time, in microseconds.
-    pub time_us: u64,
-    /// Transactions committed.
-    pub committed: usize,
-    /// What happened, and how often.
-    pub coverage: BTreeMap<&'static str, u64>,
-}
+pub type Outcome = super::Outcome<Params>;
 
 /// Runs one seed, with a bug if one is named; prints every event if `verbose`.
 pub fn run(kind: Kind, seed: u64, mutant: Option<Mutant>, verbose: bool) -> Outcome {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::sim::invariants::Violation;
 
 /// A short run of an ensemble: what a test has time for.
 fn short(seed: u64, mutant: Option<Mutant>) -> Outcome {

@@ -1,8 +1,7 @@
 //! One run: servers, disks, clients, the network, time, and one queue of events, ordered by time and
 //! then by when an event was put into it.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use super::peers::Line;
 use super::process::{NodeEvent, Note, Process};
 use super::readers::View;
 use super::sessions::Known;
+use crate::sim::events::Events;
 use crate::sim::invariants::Violation;
 use crate::sim::network::{ConnNo, Network, Travels};
 use crate::sim::random::Random;
@@ -88,34 +88,6 @@ pub(super) enum What {
     Undo(Undo),
 }
 
-/// The order of the queue.
-#[derive(Debug)]
-struct Scheduled {
-    at: u64,
-    seq: u64,
-    what: What,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.seq) == (other.at, other.seq)
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.seq).cmp(&(other.at, other.seq))
-    }
-}
-
 /// One server's place in the world.
 pub struct Slot {
     /// The process, while it runs.
@@ -175,8 +147,7 @@ pub struct World {
     /// The one generator.
     pub random: Random,
     now: u64,
-    seq: u64,
-    queue: BinaryHeap<Reverse<Scheduled>>,
+    queue: Events<What>,
     /// The servers.
     pub slots: Vec<Slot>,
     /// The clients.
@@ -255,8 +226,7 @@ impl World {
             clients,
             random,
             now: 0,
-            seq: 0,
-            queue: BinaryHeap::new(),
+            queue: Events::default(),
             witness: Witness::default(),
             proposed: BTreeMap::new(),
             committed: 0,
@@ -292,8 +262,7 @@ impl World {
 
     /// Schedules an event.
     pub(super) fn at(&mut self, at: u64, what: What) {
-        self.seq += 1;
-        self.queue.push(Reverse(Scheduled { at, seq: self.seq, what }));
+        self.queue.put(at, what);
     }
 
     /// Schedules an event some time from now.
@@ -329,7 +298,7 @@ impl World {
 
     /// Handles events until this time, or until something is wrong.
     pub fn run_until(&mut self, time: u64) {
-        while self.violation.is_none() && self.queue.peek().is_some_and(|e| e.0.at <= time) {
+        while self.violation.is_none() && self.queue.are_due(time) {
             self.step();
         }
         self.now = self.now.max(time);
@@ -339,7 +308,7 @@ impl World {
     pub fn run_while_not(&mut self, limit: u64, done: impl Fn(&World) -> bool) -> bool {
         let end = self.now + limit;
         while !done(self) {
-            if self.violation.is_some() || self.queue.peek().is_none_or(|e| e.0.at > end) {
+            if self.violation.is_some() || !self.queue.are_due(end) {
                 self.now = self.now.max(end);
                 return done(self);
             }
@@ -349,11 +318,11 @@ impl World {
     }
 
     fn step(&mut self) {
-        let Some(Reverse(next)) = self.queue.pop() else { return };
-        self.now = self.now.max(next.at);
+        let Some((at, what)) = self.queue.pop() else { return };
+        self.now = self.now.max(at);
         self.events += 1;
         self.mix(self.now);
-        self.handle(next.what);
+        self.handle(what);
     }
 
     /// A server's clocks.
