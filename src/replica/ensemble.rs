@@ -42,7 +42,7 @@ use crate::proto::quorum::{
     revalidated, touched_sessions,
 };
 use crate::proto::records::ConnectResponse;
-use crate::proto::txn::TxnEntry;
+use crate::proto::txn::{TxnEntry, TxnHeader};
 use crate::state::{Change, StateMachine};
 use crate::types::{Code, ConnId, Id, Instant, LinkId, Map, Now, ServerId, SessionId, Zxid, map};
 use crate::zab::{self, DiskState, EncodedTxn, Peer, ProposeError, RoleChange, StartError};
@@ -368,7 +368,7 @@ impl Member {
         if opcode == OpCode::SYNC {
             self.forwarded.sync(ticket);
         } else {
-            self.forwarded.write(session, cxid, ticket);
+            self.forwarded.write(session, cxid, self.peer.history().last(), ticket);
         }
         self.peer.forward(packet);
     }
@@ -509,7 +509,8 @@ impl Member {
                 let zxid = txn.zxid;
                 let entry =
                     TxnEntry::decode(txn.bytes).map_err(|error| Undecodable { zxid, error })?;
-                let ticket = self.forwarded.committed(entry.header.session, entry.header.cxid);
+                let TxnHeader { session, cxid, .. } = entry.header;
+                let ticket = self.forwarded.committed(session, cxid, zxid);
                 (entry, ticket)
             }
         };

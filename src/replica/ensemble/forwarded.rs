@@ -2,20 +2,30 @@
 //!
 //! Writes come back as commits in the order of all writes; a commit belongs to a request of ours if
 //! session and xid are those of the oldest one of that session that waits (Apache
-//! `CommitProcessor`). Anything else was asked through another member. Syncs come back in the order
-//! they were asked, revalidations by session.
+//! `CommitProcessor`), and it was ordered after we asked. Apache leaves out the last: a client that
+//! moves with writes on their way, and then counts its xids from one again as many do, would be told
+//! that a write is done which is not even ordered. Anything else was asked through another member.
+//! Syncs come back in the order they were asked, revalidations by session.
 
 use std::collections::VecDeque;
 
-use crate::types::{Map, SessionId, map};
+use crate::types::{Map, SessionId, Zxid, map};
 
 /// See the module; `T` is what the caller needs to answer.
 #[derive(Debug)]
 pub struct Forwarded<T> {
-    writes: Map<SessionId, VecDeque<(i32, T)>>,
+    writes: Map<SessionId, VecDeque<Write<T>>>,
     syncs: VecDeque<T>,
     revalidations: Map<SessionId, VecDeque<T>>,
     outstanding: usize,
+}
+
+#[derive(Debug)]
+struct Write<T> {
+    cxid: i32,
+    /// The last transaction that was proposed to this server before it asked.
+    after: Zxid,
+    ticket: T,
 }
 
 impl<T> Default for Forwarded<T> {
@@ -25,19 +35,20 @@ impl<T> Default for Forwarded<T> {
 }
 
 impl<T> Forwarded<T> {
-    /// A write was sent.
-    pub fn write(&mut self, session: SessionId, cxid: i32, ticket: T) {
-        self.writes.entry(session).or_default().push_back((cxid, ticket));
+    /// A write was sent; `after` is the last transaction that had been proposed to this server.
+    pub fn write(&mut self, session: SessionId, cxid: i32, after: Zxid, ticket: T) {
+        self.writes.entry(session).or_default().push_back(Write { cxid, after, ticket });
         self.outstanding += 1;
     }
 
     /// A transaction of this origin was committed: whose request it was, if one of ours.
-    pub fn committed(&mut self, session: SessionId, cxid: i32) -> Option<T> {
+    pub fn committed(&mut self, session: SessionId, cxid: i32, zxid: Zxid) -> Option<T> {
         let waiting = self.writes.get_mut(&session)?;
-        if waiting.front()?.0 != cxid {
+        let oldest = waiting.front()?;
+        if oldest.cxid != cxid || zxid <= oldest.after {
             return None;
         }
-        let (_, ticket) = waiting.pop_front()?;
+        let Write { ticket, .. } = waiting.pop_front()?;
         if waiting.is_empty() {
             self.writes.remove(&session);
         }
