@@ -153,7 +153,8 @@ impl Load {
                 let lost: Vec<_> =
                     created.iter().filter(|n| !there.contains(n) && !doomed.contains(n)).collect();
                 if !lost.is_empty() {
-                    return Err(format!("writer {index}: acknowledged but lost: {lost:?}"));
+                    let lost = format!("writer {index}: acknowledged but lost: {lost:?}");
+                    return Err(format!("{lost} (reader at {})", client.status().server));
                 }
                 let back: Vec<_> = deleted.iter().filter(|n| there.contains(n)).collect();
                 if !back.is_empty() {

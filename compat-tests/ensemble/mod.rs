@@ -18,7 +18,7 @@ use crate::crash::load::Load;
 use crate::harness::apache;
 use crate::harness::ports::TempDir;
 use crate::harness::runner::{Outcome, Stop, Suite};
-use crate::harness::server::{Ensemble, Kind};
+use crate::harness::server::{Ensemble, Kind, Server};
 use crate::harness::tools::{self, Level};
 
 /// Longest wait until writes are acknowledged again after a fault.
@@ -130,7 +130,7 @@ fn kills(kinds: Vec<Kind>, victim: Victim, default: u64) -> Outcome {
         ensemble.wait_serving().map_err(|e| failed(&ensemble, &format!("{context}: {e:?}")))?;
         load.progress(100, PATIENCE).map_err(|e| failed(&ensemble, &format!("{context}: {e}")))?;
     }
-    load.verify(&connect).map_err(|e| failed(&ensemble, &e))?;
+    verify(&load, &ensemble).map_err(|e| failed(&ensemble, &e))?;
     load.verify_sessions().map_err(|e| failed(&ensemble, &e))?;
     let theirs = guests.finish().map_err(|e| with_logs(&ensemble, e))?;
     let acknowledged = load.finish().map_err(|e| failed(&ensemble, &e))?;
@@ -169,7 +169,7 @@ fn rolling(apache: Kind) -> Outcome {
             ensemble.wait_serving().map_err(|e| failed(&ensemble, &format!("{context}: {e:?}")))?;
             load.progress(200, PATIENCE)
                 .map_err(|e| failed(&ensemble, &format!("{context}: {e}")))?;
-            load.verify(&connect).map_err(|e| failed(&ensemble, &format!("{context}: {e}")))?;
+            verify(&load, &ensemble).map_err(|e| failed(&ensemble, &format!("{context}: {e}")))?;
         }
     }
     load.verify_sessions().map_err(|e| failed(&ensemble, &e))?;
@@ -177,6 +177,35 @@ fn rolling(apache: Kind) -> Outcome {
     let acknowledged = load.finish().map_err(|e| failed(&ensemble, &e))?;
     same_trees(&ensemble)?;
     Ok(format!("there and back, {acknowledged} writes acknowledged{theirs}, none lost"))
+}
+
+/// Asks any member for everything that was acknowledged. Where one of Apache's has left a gap in its
+/// own log, ours are asked: it has lost what it acknowledged itself.
+fn verify(load: &Load, ensemble: &Ensemble) -> Result<(), String> {
+    let lost = match load.verify(&ensemble.connect_string()) {
+        Err(lost) if ensemble.members.iter().any(has_gap) => lost,
+        done => return done,
+    };
+    let ours = ensemble.members.iter().filter(|m| m.kind == Kind::Rookeeper);
+    let ours: Vec<String> = ours.map(|m| m.host_port()).collect();
+    if ours.is_empty() {
+        return Err(lost);
+    }
+    println!(
+        "    an Apache member has a gap in its log (ZOOKEEPER-4712), so ours are asked: {lost}"
+    );
+    load.verify(&ours.join(","))
+}
+
+/// Whether this member is of an Apache with ZOOKEEPER-4712 (before 3.9.3), and has found at a start
+/// that its own log does not lead to the tree it should: a follower may apply what it never writes
+/// when its leader dies. What it says while it serves counts for nothing here: that would be ours.
+fn has_gap(member: &Server) -> bool {
+    let Kind::Apache(release) = &member.kind else { return false };
+    let log = std::fs::read_to_string(member.dir.join("server.log")).unwrap_or_default();
+    let at_start =
+        |line: &str| line.contains("[main]") && line.contains("Digests are not matching");
+    *release != apache::REFERENCE && log.lines().any(at_start)
 }
 
 fn same_trees(ensemble: &Ensemble) -> Result<(), Stop> {
@@ -191,8 +220,10 @@ fn same_trees(ensemble: &Ensemble) -> Result<(), Stop> {
 }
 
 fn same_trees_now(ensemble: &Ensemble) -> Result<(), Stop> {
-    let first = dump::tree(&ensemble.members[0].host_port())?;
-    for member in &ensemble.members[1..] {
+    let mut whole = ensemble.members.iter().filter(|m| !has_gap(m));
+    let Some(first) = whole.next() else { return Ok(()) };
+    let first = dump::tree(&first.host_port())?;
+    for member in whole {
         let other = dump::tree(&member.host_port())?;
         let differences = dump::differences(&first, &other);
         if !differences.is_empty() {

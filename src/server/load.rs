@@ -68,15 +68,16 @@ pub fn load(disk: &DiskRef, config: &Config, clock: &Clock) -> Result<(Loaded, L
     for skipped in &loaded.skipped {
         tracing::warn!("snapshot {} was passed over: {}", skipped.path.display(), skipped.why);
     }
-    say(&loaded.origin, &loaded.notes, loaded.replayed, loaded.last);
+    say(&loaded.origin, &loaded.notes, loaded.replayed, loaded.last, &loaded.state);
     if !loaded.dead.is_empty() {
         tracing::warn!("removed the ephemerals of {} sessions that are gone", loaded.dead.len());
     }
     Ok((loaded, times))
 }
 
-/// Says what a start found: the snapshot, what was cut or set aside, how far the log went.
-pub fn say(origin: &Origin, notes: &[String], replayed: u64, last: Zxid) {
+/// Says what a start found: the snapshot, what was cut or set aside, how far the log went, and
+/// whether the tree became what the transactions say.
+pub fn say(origin: &Origin, notes: &[String], replayed: u64, last: Zxid, state: &StateMachine) {
     if let Origin::Snapshot { path, info } = origin {
         tracing::info!("loaded {} ({} nodes)", path.display(), info.nodes);
     }
@@ -85,6 +86,14 @@ pub fn say(origin: &Origin, notes: &[String], replayed: u64, last: Zxid) {
     }
     if replayed > 0 {
         tracing::info!("replayed {replayed} transactions, the last is {last}");
+    }
+    if let Some(first) = state.first_digest_mismatch() {
+        tracing::warn!(
+            "{} transactions led to another tree than they say, the first is {first}: something \
+             before it is missing (Apache before 3.9.3 may leave such a gap in the log, \
+             ZOOKEEPER-4712); compare `hash` of the members, docs/MIGRATION.md says what to do",
+            state.digest_mismatches()
+        );
     }
 }
 

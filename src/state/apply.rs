@@ -453,17 +453,22 @@ impl StateMachine {
             Some((at, expected)) => {
                 self.digest_ahead = None;
                 if at == zxid && expected != digest {
-                    self.digest_mismatches += 1;
+                    self.count_mismatch(zxid);
                 }
             }
             None => {
                 let said = said.filter(|said| said.version == TxnDigest::VERSION);
                 if said.is_some_and(|said| said.tree != digest) {
-                    self.digest_mismatches += 1;
+                    self.count_mismatch(zxid);
                 }
             }
         }
         self.digest_log.note(zxid, digest);
+    }
+
+    pub(super) fn count_mismatch(&mut self, zxid: Zxid) {
+        self.digest_mismatches += 1;
+        self.first_mismatch.get_or_insert(zxid);
     }
 }
 

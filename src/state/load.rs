@@ -75,7 +75,9 @@ impl StateLoader {
             && let Some((at, expected)) = digest
         {
             if at == zxid && zxid > Zxid::ZERO {
-                state.digest_mismatches += u64::from(expected != state.tree.digest);
+                if expected != state.tree.digest {
+                    state.count_mismatch(at);
+                }
                 state.digest_log.last = (at, state.tree.digest);
             } else if at > zxid {
                 state.digest_ahead = Some((at, expected));

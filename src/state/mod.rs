@@ -78,6 +78,7 @@ pub struct StateMachine {
     quotas: QuotaTrie,
     digest_log: DigestLog,
     digest_mismatches: u64,
+    first_mismatch: Option<Zxid>,
     /// Zxid and digest that a fuzzy snapshot promises further on.
     digest_ahead: Option<(Zxid, i64)>,
     /// In the middle of a closeSession: how many of its listed nodes are dealt with.
@@ -114,6 +115,7 @@ impl StateMachine {
             quotas: QuotaTrie::new(),
             digest_log: DigestLog::default(),
             digest_mismatches: 0,
+            first_mismatch: None,
             digest_ahead: None,
             closing: None,
             #[cfg(any(test, feature = "sim"))]
@@ -144,6 +146,11 @@ impl StateMachine {
     /// How many transactions (or snapshots) led to another digest than they said.
     pub fn digest_mismatches(&self) -> u64 {
         self.digest_mismatches
+    }
+
+    /// The first of them since this state was loaded.
+    pub fn first_digest_mismatch(&self) -> Option<Zxid> {
+        self.first_mismatch
     }
 
     /// Zxids and digests of the recent past, one per 128 zxids, oldest first: what `hash` prints.

@@ -173,7 +173,8 @@ impl EnsembleMember {
                 .await
                 .map_err(|e| StartError::System(std::io::Error::other(e)))??
         };
-        load::say(&started.origin, &started.notes, started.replayed, started.disk.last);
+        let last = started.disk.last;
+        load::say(&started.origin, &started.notes, started.replayed, last, &started.state);
         let start::Started { mut state, disk: disk_state, log, replayed, .. } = started;
         let me = setup.peer.id;
         let text = setup.peer.membership.text.to_vec();

@@ -137,6 +137,7 @@ fn digests_of_snapshots_are_compared_when_they_can_be() {
         state.apply(&e, &mut Vec::new());
         assert_eq!(state.digest_mismatches(), mismatches, "{zxid}");
     }
+    assert_eq!(state.first_digest_mismatch(), Some(Zxid(5)));
 }
 
 /// S-DEEP: as deep as a frame of 1 MB allows, built below the path interface because the paths

@@ -32,6 +32,20 @@ fn an_exact_snapshot_at_any_cut_and_the_log_after_it_make_the_same_state() {
     }
 }
 
+/// ZOOKEEPER-4712: a log that lacks what was applied and never written.
+#[test]
+fn a_gap_in_the_log_shows_at_the_first_digest_behind_it() {
+    let mut history = History::new(7);
+    let log: Vec<TxnEntry> = (0..80).map(|_| history.next()).collect();
+    let behind = log[50..].iter().find(|e| e.digest.is_some()).map(|e| e.header.zxid);
+    let mut state = StateMachine::new(Options::default());
+    replay(&mut state, &log[..30]);
+    assert_eq!(state.first_digest_mismatch(), None);
+    replay(&mut state, &log[50..]);
+    assert!(behind.is_some());
+    assert_eq!(state.first_digest_mismatch(), behind);
+}
+
 /// A snapshot as Apache writes it: sessions and ACLs as of `from`, then nodes one by one while the
 /// log goes on up to `to`.
 fn fuzzy(models: &[Model], from: usize, to: usize, rng: &mut Xorshift) -> Image {
