@@ -20,7 +20,8 @@ const APPLY_MAX: usize = 256;
 const FEW: usize = 4;
 
 /// How long after clients were last served a connection's greeting waits for a leader before it is
-/// refused. An election is over sooner; a client that is refused by all goes and sleeps for a second.
+/// refused, or one tick where that is shorter: no session is shorter than two. An election is over
+/// sooner; a client that is refused by all goes and sleeps for a second.
 const HOLD: Duration = Duration::from_millis(1000);
 
 /// Why a process must end.
@@ -331,7 +332,7 @@ impl MemberNode {
             around.close_all("this server is not serving requests any more");
         }
         if lost || self.hold_until.is_none() {
-            self.hold_until = Some(now.mono + HOLD);
+            self.hold_until = Some(now.mono + HOLD.min(self.member.tick()));
         }
         around.role_changed(now, change, &self.member);
         self.end_waiting(now, around);

@@ -204,6 +204,11 @@ impl Member {
         &mut self.peer
     }
 
+    /// `tickTime`.
+    pub fn tick(&self) -> Duration {
+        Duration::from_millis(self.options.tick_ms.into())
+    }
+
     /// Whether clients are served.
     pub fn is_serving(&self) -> bool {
         self.role != Role::Idle
