@@ -5,7 +5,8 @@
 //! hello         long version (-65536 V1, -65535 V2, >= 0: a bare id of 3.4), long sid,
 //!               int length (1..=2048), "host:port" or, V2, "host:port|host:port"
 //! frame         int length (1..=524288), notification
-//! notification  28 bytes (oldest), 40 (3.4), 44 + n (3.5 and later, with the config's text)
+//! notification  28 bytes (oldest), 40 (3.4), 44 + n (3.5 and later, with the config's text);
+//!               ours may add int length, text of a change of the membership under way
 //! ```
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -78,6 +79,9 @@ pub struct Notification {
     pub version: i32,
     /// The text of the sender's config; None in the older layouts.
     pub config: Option<Bytes>,
+    /// The text of a config that was proposed and isn't in force, where a voter of the one in force has
+    /// that proposal in its log. Only rookeepers send it; Apache does not read so far.
+    pub pending: Option<Bytes>,
 }
 
 impl Notification {
@@ -92,19 +96,21 @@ impl Notification {
         let (leader, zxid, round) = (ServerId(r.i64()?), Zxid(r.i64()?), r.i64()?);
         let peer_epoch = if length == 28 { zxid.epoch() } else { Epoch(r.i64()?) };
         let version = if length == 28 || length == 40 { 0 } else { r.i32()? };
-        let config = if version == NOTIFICATION_VERSION {
-            let config = r.buffer()?;
-            Some(config.ok_or(DecodeError::Invalid { what: "config length", value: -1 })?)
-        } else {
-            None
-        };
-        Ok(Notification { state, leader, zxid, round, peer_epoch, version, config })
+        let (mut config, mut pending) = (None, None);
+        if version == NOTIFICATION_VERSION {
+            let text = r.buffer()?;
+            config = Some(text.ok_or(DecodeError::Invalid { what: "config length", value: -1 })?);
+            // What others may have put behind is no reason to refuse a vote.
+            pending = r.buffer().ok().flatten();
+        }
+        Ok(Notification { state, leader, zxid, round, peer_epoch, version, config, pending })
     }
 
     /// The payload of a frame: version 2 with the config's text, whatever it was decoded from.
     pub fn encode(&self) -> Bytes {
         let config = self.config.as_deref().unwrap_or_default();
-        let mut w = BytesMut::with_capacity(44 + config.len());
+        let behind = self.pending.as_ref().map_or(0, |text| 4 + text.len());
+        let mut w = BytesMut::with_capacity(44 + config.len() + behind);
         w.i32(self.state as i32);
         w.i64(self.leader.0);
         w.i64(self.zxid.0);
@@ -112,6 +118,9 @@ impl Notification {
         w.i64(self.peer_epoch.0);
         w.i32(NOTIFICATION_VERSION);
         w.buffer(Some(config));
+        if let Some(pending) = &self.pending {
+            w.buffer(Some(pending));
+        }
         w.freeze()
     }
 }

@@ -219,6 +219,7 @@ impl Core {
             peer_epoch: self.vote.peer_epoch,
             version: NOTIFICATION_VERSION,
             config: Some(self.options.membership.text.clone()),
+            pending: self.logged_change(self.history.durable()).map(|change| change.text.clone()),
         }
     }
 

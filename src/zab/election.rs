@@ -35,8 +35,15 @@ impl Vote {
     /// Whether this vote beats `other` (Apache `totalOrderPredicate`): epoch, zxid, id. A candidate
     /// of weight 0 never wins.
     pub fn beats(&self, other: &Vote, members: &Membership) -> bool {
-        let key = |v: &Vote| (v.peer_epoch, v.zxid, v.leader);
-        members.quorum.current.weight(self.leader) > 0 && key(self) > key(other)
+        members.quorum.current.weight(self.leader) > 0 && self.outranks(other, members)
+    }
+
+    /// The order alone. Whoever votes under the membership in force comes before who does not and has
+    /// no more.
+    fn outranks(&self, other: &Vote, members: &Membership) -> bool {
+        let current = |v: &Vote| members.quorum.current.weight(v.leader) > 0;
+        let key = |v: &Vote| (v.peer_epoch, v.zxid, current(v), v.leader);
+        key(self) > key(other)
     }
 }
 
@@ -109,6 +116,12 @@ pub struct Election {
     /// Members that refuse connections.
     unreachable: BTreeSet<ServerId>,
     waits: Waits,
+    /// A change of the membership that a voter of the one in force has in its log, this server or one
+    /// that was heard: who votes under it may be elected as well.
+    change: Option<Membership>,
+    /// The version of the change in the log of this server, which votes under that only, and what it
+    /// votes once it hears of a voter in force that has the change too.
+    claim: Option<(i64, Vote)>,
     #[cfg(any(test, feature = "sim"))]
     wrong_order: bool,
 }
@@ -147,11 +160,55 @@ impl Election {
             repeat_every: waits.repeat_min,
             unreachable: BTreeSet::new(),
             waits,
+            change: None,
+            claim: None,
             #[cfg(any(test, feature = "sim"))]
             wrong_order: false,
         };
         election.cast();
         election
+    }
+
+    /// In an election with a change of the membership in this server's log: what it says of it, if it
+    /// votes under the one in force, or what it would claim for itself, if it does not.
+    pub fn with_change(
+        mut self,
+        change: Option<Membership>,
+        claim: Option<(i64, Vote)>,
+    ) -> Election {
+        (self.change, self.claim) = (change, claim);
+        self
+    }
+
+    /// A voter in force says that one has this change in its log. Without that the change cannot have
+    /// been committed, and nothing that only those to come have counts.
+    pub fn hear(&mut self, change: Membership, members: &Membership) -> Step {
+        if self.change.as_ref().is_some_and(|known| known.version >= change.version) {
+            return Step::Wait;
+        }
+        let claim = self.claim.filter(|(version, _)| *version == change.version);
+        self.change = Some(change);
+        let Some((_, vote)) = claim else { return Step::Wait };
+        self.own = vote;
+        if !self.beats(&vote, &self.proposal, members) {
+            return Step::Wait;
+        }
+        self.proposal = vote;
+        self.decide_at = None;
+        self.cast();
+        Step::Broadcast
+    }
+
+    /// Whether it takes part in this election, by the rules here or by the change that was heard of.
+    pub fn is_voter(&self, server: ServerId, members: &Membership) -> bool {
+        members.is_voter(server) || self.change.as_ref().is_some_and(|c| c.is_voter(server))
+    }
+
+    /// Everyone who takes part.
+    pub fn voters(&self, members: &Membership) -> BTreeSet<ServerId> {
+        let mut voters = members.quorum.voters();
+        voters.extend(self.change.iter().flat_map(|c| c.quorum.current.voters()));
+        voters
     }
 
     /// Compares zxids before epochs from now on (a mutant).
@@ -186,6 +243,7 @@ impl Election {
             peer_epoch: self.proposal.peer_epoch,
             version: crate::proto::election::NOTIFICATION_VERSION,
             config: Some(members.text.clone()),
+            pending: self.change.as_ref().map(|change| change.text.clone()),
         }
     }
 
@@ -219,7 +277,7 @@ impl Election {
         Step::Wait
     }
 
-    /// A voter's message has come.
+    /// A voter's message has come, see [`Election::is_voter`].
     pub fn handle(
         &mut self,
         now: Instant,
@@ -227,10 +285,10 @@ impl Election {
         n: &Notification,
         members: &Membership,
     ) -> Step {
-        if !members.is_voter(from) {
+        if !self.is_voter(from, members) {
             return Step::Wait;
         }
-        if !members.is_voter(n.leader) {
+        if !self.is_voter(n.leader, members) {
             return self.handle_undecided(now, n, members);
         }
         match n.state {
@@ -298,7 +356,12 @@ impl Election {
             }
             // It may have missed our vote: we sent it while it still followed, and it dropped it.
             // (Apache leaves it waiting until the vote is repeated.)
-            None if step == Step::Wait && self.proposal.beats(&vote, members) => Step::Answer(from),
+            None if step == Step::Wait
+                && self.may_lead(self.proposal.leader, members)
+                && self.proposal.outranks(&vote, members) =>
+            {
+                Step::Answer(from)
+            }
             None => step,
         }
     }
@@ -388,17 +451,18 @@ impl Election {
         }
     }
 
-    #[cfg(any(test, feature = "sim"))]
+    /// Whether a vote for this server counts.
+    fn may_lead(&self, server: ServerId, members: &Membership) -> bool {
+        let by = |m: &Membership| m.quorum.current.weight(server) > 0;
+        by(members) || self.change.as_ref().is_some_and(by)
+    }
+
     fn beats(&self, a: &Vote, b: &Vote, members: &Membership) -> bool {
+        #[cfg(any(test, feature = "sim"))]
         if self.wrong_order {
             return (a.leader, a.zxid) > (b.leader, b.zxid);
         }
-        a.beats(b, members)
-    }
-
-    #[cfg(not(any(test, feature = "sim")))]
-    fn beats(&self, a: &Vote, b: &Vote, members: &Membership) -> bool {
-        a.beats(b, members)
+        self.may_lead(a.leader, members) && a.outranks(b, members)
     }
 }
 

@@ -72,9 +72,10 @@ impl Membership {
         Membership { version, text: Bytes::from(text), ..self.clone() }
     }
 
-    /// Whether `leader` may go on leading under `new`: it votes there, in the same place.
+    /// Whether `leader` may go on leading under `new`: it votes there, in the same place if it had one.
     pub fn keeps_leader(&self, new: &Membership, leader: ServerId) -> bool {
-        new.quorum.current.is_voter(leader) && self.places.get(&leader) == new.places.get(&leader)
+        let stays = || self.places.get(&leader) == new.places.get(&leader);
+        new.quorum.current.is_voter(leader) && (!self.quorum.current.is_voter(leader) || stays())
     }
 
     /// Whether this server belongs to the ensemble at all.

@@ -287,7 +287,14 @@ impl Peer {
                 waiting.insert(from, n);
             }
             Role::Electing(election) => {
-                if self.core.options.membership.is_voter(from) {
+                if let Some(change) = self.core.change_of(from, &n) {
+                    // Its voters have to be reached.
+                    self.core.act(Action::ConfigSeen(change.text.clone()));
+                    let step = election.hear(change, &self.core.options.membership);
+                    self.take(step);
+                }
+                let Role::Electing(election) = &mut self.role else { return };
+                if election.is_voter(from, &self.core.options.membership) {
                     let step = election.handle(now, from, &n, &self.core.options.membership);
                     self.take(step);
                 } else {
@@ -552,15 +559,22 @@ impl Peer {
             Standing::Sound => Part::Voter,
             Standing::MustResync => Part::Mute,
         };
-        let own = match part {
+        let mut own = match part {
             Part::Observer => Vote::NONE,
-            // It helps to elect, but is not known to all who do.
-            _ if !self.core.options.membership.quorum.current.is_voter(me) => Vote::NONE,
             _ => Vote { leader: me, zxid: last, peer_epoch: self.core.current_epoch() },
         };
+        let mut change = self.core.logged_change(last).filter(|_| part == Part::Voter).cloned();
+        let mut claim = None;
+        if part != Part::Observer && !self.core.options.membership.quorum.current.is_voter(me) {
+            // It helps to elect. It may be elected only if the change that gives it a vote can have
+            // been committed.
+            claim = change.take().map(|change| (change.version, own));
+            own = Vote::NONE;
+        }
         self.core.round += 1;
         self.core.stats.elections += 1;
-        let mut election = Election::new(now, me, part, self.core.round, own, waits);
+        let mut election =
+            Election::new(now, me, part, self.core.round, own, waits).with_change(change, claim);
         let members = &self.core.options.membership;
         // Nothing can be decided yet: only the own vote is there.
         let _ = election.set_unreachable(now, &self.core.not_awaited(), members);
@@ -596,7 +610,7 @@ impl Peer {
             }
             Step::Broadcast => {
                 let notification = election.notification(members);
-                for to in members.quorum.voters() {
+                for to in election.voters(members) {
                     if to != self.core.me() {
                         let notification = notification.clone();
                         self.core.act(Action::SendNotification { to, notification });

@@ -92,6 +92,21 @@ impl Core {
         self.activate(now, new).map(|_| version)
     }
 
+    /// The change under way, if a log that ends at `last` has it.
+    pub fn logged_change(&self, last: Zxid) -> Option<&Membership> {
+        self.seen.as_ref().filter(|seen| Zxid(seen.version) <= last)
+    }
+
+    /// The change that is in the log of a voter under the membership in force here, as one of those
+    /// voters says.
+    pub fn change_of(&self, from: ServerId, said: &Notification) -> Option<Membership> {
+        let members = &self.options.membership;
+        let pending = said.pending.as_ref().filter(|_| members.quorum.current.is_voter(from))?;
+        let theirs = self.read_config(said.config.as_ref()?)?;
+        let change = self.read_config(pending)?;
+        (theirs.version == members.version && change.version > members.version).then_some(change)
+    }
+
     /// A config that came from a static file has no version. The first leader gives it its epoch's
     /// zxid, so that it counts for more than what other files may say (ZOOKEEPER-1783).
     pub fn number_first_config(&mut self, now: Instant, epoch: Epoch) {

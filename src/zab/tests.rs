@@ -212,6 +212,7 @@ impl Bench {
             peer_epoch: Epoch(epoch),
             version: 2,
             config: Some(Bytes::new()),
+            pending: None,
         };
         self.peer.handle_notification(self.now, ServerId(from), notification);
         self.drain();

@@ -155,6 +155,7 @@ impl Bench {
             peer_epoch: Epoch(epoch.0 - 1),
             version: 2,
             config: None,
+            pending: None,
         };
         self.node.member.peer_mut().handle_notification(self.now.mono, ServerId(1), vote);
         self.settle();

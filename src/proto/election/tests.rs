@@ -9,6 +9,7 @@ fn sample() -> Notification {
         peer_epoch: Epoch(2),
         version: 2,
         config: Some(Bytes::from_static(b"server.1=a:1:2:participant\nversion=0")),
+        pending: None,
     }
 }
 
@@ -24,6 +25,17 @@ fn notifications_of_every_age_are_read() {
         if n != 28 && n != 40 {
             assert!(Notification::decode(full.slice(..n)).is_err(), "{n} bytes");
         }
+    }
+}
+
+#[test]
+fn a_change_under_way_stands_behind_what_apache_reads() {
+    let told = Notification { pending: Some(Bytes::from_static(b"version=5")), ..sample() };
+    let bytes = told.encode();
+    assert_eq!(bytes[..80], sample().encode()[..]);
+    assert_eq!(Notification::decode(bytes.clone()), Ok(told));
+    for n in 80..bytes.len() {
+        assert_eq!(Notification::decode(bytes.slice(..n)), Ok(sample()), "{n} bytes");
     }
 }
 

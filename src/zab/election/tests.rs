@@ -25,6 +25,7 @@ fn message(state: ServerState, round: i64, vote: Vote) -> Notification {
         peer_epoch: vote.peer_epoch,
         version: 2,
         config: Some(Bytes::new()),
+        pending: None,
     }
 }
 

@@ -63,6 +63,7 @@ impl Learner {
                 peer_epoch: Epoch(accepted),
                 version: 2,
                 config: Some(Bytes::new()),
+                pending: None,
             };
             learner.peer.handle_notification(learner.now, ServerId(from), vote);
             learner.drain();

@@ -1,6 +1,7 @@
 //! The membership changes (`reconfigEnabled`). Configs are written "voters 1 2 3;observers 9;moved 2;
 //! version=100000000" here: a member that moved has another learner port.
 
+mod ahead;
 mod storm;
 
 use super::*;
@@ -111,6 +112,7 @@ impl Bench {
             peer_epoch: Epoch(1),
             version: 2,
             config: Some(config.text.clone()),
+            pending: None,
         };
         self.peer.handle_notification(self.now, ServerId(from), notification);
         self.drain();
