@@ -181,9 +181,21 @@ impl Load {
         self.runtime.block_on(async {
             for (index, writer) in self.writers.iter().enumerate() {
                 let Some(client) = lock(&writer.client).clone() else { continue };
-                client.connected().await.map_err(|e| format!("writer {index}: session: {e}"))?;
                 let path = format!("/load-session-{index}");
-                let stat = client.exists(&path, false).await.map_err(|e| format!("{path}: {e}"))?;
+                let mut tries = 0..2;
+                let stat = loop {
+                    client
+                        .connected()
+                        .await
+                        .map_err(|e| format!("writer {index}: session: {e}"))?;
+                    match client.exists(&path, false).await {
+                        // Its member has just learned that it leads nobody any more.
+                        Err(e) if e.code() == Code::CONNECTION_LOSS && tries.next().is_some() => {
+                            println!("    {path} is asked for again: {e}");
+                        }
+                        done => break done.map_err(|e| format!("{path}: {e}"))?,
+                    }
+                };
                 let session = client.status().session;
                 match stat {
                     Some(stat) if stat.ephemeral_owner == session => {}

@@ -235,6 +235,26 @@ fn the_log_is_read_for_learners_only_where_it_has_no_gap() {
     assert_eq!(member.read(E1 + 2, E2 + 1), None, "switched off");
 }
 
+/// A reader that looked behind the last transaction asked for saw zeros and then, in what it read a
+/// moment later, whole records: it took the log of a leader under load for damaged.
+#[test]
+fn a_log_that_is_being_written_is_read_as_far_as_was_asked() {
+    let disk = SimDisk::new(1).shared();
+    let mut member = Member::start(disk.clone());
+    member.append((1..=5).map(|n| E1 + n));
+    let path = member.options.dirs.logs.join(format!("log.{:x}", E1 + 1));
+    let mut bytes = vec![0; 4096];
+    let len = crate::storage::disk::read_full(&*disk.open(&path).expect("open"), 0, &mut bytes)
+        .expect("read");
+    let end = bytes[..len].iter().rposition(|b| *b != 0).expect("records") as u64 + 1;
+    member.append((6..=8).map(|n| E1 + n));
+    // The next one as it was before it was written. All are of one length.
+    let zeros = vec![0; (end as usize - 16) / 5];
+    disk.open_write(&path).expect("open").write_at(end, &zeros).expect("write");
+    assert_eq!(member.read(E1 + 2, E1 + 5), Some((E1 + 2, vec![E1 + 3, E1 + 4, E1 + 5])));
+    assert_eq!(member.read(E1 + 2, E1 + 6), None, "behind that it looks damaged");
+}
+
 #[test]
 fn a_damaged_log_is_set_aside_and_the_member_does_not_vote() {
     let disk = SimDisk::new(1).shared();
