@@ -46,6 +46,10 @@ struct DiskStateSummary {
 
 impl Member {
     fn start(disk: DiskRef) -> Member {
+        Member::start_with(disk, 6)
+    }
+
+    fn start_with(disk: DiskRef, snap_count: u64) -> Member {
         let options = Options {
             disk,
             dirs: Dirs::new(std::path::Path::new("/data"), None),
@@ -54,7 +58,7 @@ impl Member {
             compression: Compression::Plain,
             last_processed: true,
             snapshot_size_factor: 0.33,
-            snap_count: 6,
+            snap_count,
             snap_bytes: None,
         };
         let log_options = LogOptions { prealloc_bytes: 4096, ..LogOptions::default() };
@@ -240,7 +244,7 @@ fn the_log_is_read_for_learners_only_where_it_has_no_gap() {
 #[test]
 fn a_log_that_is_being_written_is_read_as_far_as_was_asked() {
     let disk = SimDisk::new(1).shared();
-    let mut member = Member::start(disk.clone());
+    let mut member = Member::start_with(disk.clone(), 1000);
     member.append((1..=5).map(|n| E1 + n));
     let path = member.options.dirs.logs.join(format!("log.{:x}", E1 + 1));
     let mut bytes = vec![0; 4096];
