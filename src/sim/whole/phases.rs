@@ -5,7 +5,7 @@
 use super::params::Kind;
 use super::process::Process;
 use super::world::{Slot, What, World};
-use crate::types::OwnerRules;
+use crate::types::{OwnerRules, Zxid};
 
 /// Within this a healed server serves every client, µs.
 const SERVES_US: u64 = 60_000_000;
@@ -109,11 +109,20 @@ impl World {
         }
     }
 
-    /// Whether all servers are at the same transaction.
+    /// Whether all servers are at the same transaction. A leader counts as being at its epoch's start
+    /// when it begins, the others where they were until there is a transaction: then their trees say.
     fn agree(&self) -> bool {
-        let at = |slot: &Slot| slot.process.as_ref().map(Process::last_zxid);
-        let first = self.slots.first().and_then(at);
-        self.slots.iter().all(|slot| at(slot) == first)
+        let at = |slot: &Slot| {
+            let state = slot.process.as_ref()?.cell.state.read();
+            Some((state.last_zxid(), state.digest()))
+        };
+        let all: Option<Vec<(Zxid, i64)>> = self.slots.iter().map(at).collect();
+        let Some(all) = all else { return false };
+        let begun: Vec<Zxid> =
+            all.iter().map(|(zxid, _)| *zxid).filter(|zxid| zxid.counter() > 0).collect();
+        let same = begun.windows(2).all(|two| two[0] == two[1]);
+        let ahead = |zxid: Zxid| begun.first().is_none_or(|begun| zxid >= *begun);
+        same && all.iter().all(|(zxid, digest)| ahead(*zxid) && *digest == all[0].1)
     }
 
     /// Clients vanish: their sessions expire, and their nodes go.
