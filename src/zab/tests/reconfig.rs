@@ -327,17 +327,22 @@ fn a_member_whose_part_changes_comes_back_in_the_other() {
     b.expect(&["up: FOLLOWERINFO 2:0"]);
 }
 
+/// A server of three that has this change in its log as 1:4, and nothing behind it.
+fn with_logged(me: i64, text: &str) -> Bench {
+    let mut disk = history(1, 3);
+    disk.recent.push(change(text, z(1, 4)));
+    disk.last = z(1, 4);
+    Bench::with(me, disk, |o| {
+        o.membership = config(THREE, z(1, 0));
+        o.seen = Some(config(text, z(1, 4)));
+        o.reconfig = Some(READER);
+    })
+}
+
 #[test]
 fn after_a_crash_between_proposal_and_commit_both_quorums_elect() {
     // Server 3 had proposed that 4 and 5 take the places of 1 and 2, and fell; 1 has it on disk.
-    let mut disk = history(1, 3);
-    disk.recent.push(change("voters 3 4 5", z(1, 4)));
-    disk.last = z(1, 4);
-    let mut b = Bench::with(1, disk, |o| {
-        o.membership = config(THREE, z(1, 0));
-        o.seen = Some(config("voters 3 4 5", z(1, 4)));
-        o.reconfig = Some(READER);
-    });
+    let mut b = with_logged(1, "voters 3 4 5");
     b.vote(2, ServerState::Looking, 1, z(1, 4), 1);
     b.pass(1000);
     assert!(b.peer.is_electing(), "two of the old three are not enough");
@@ -442,15 +447,7 @@ fn what_the_new_quorum_alone_may_have_committed_is_not_cut() {
 fn a_second_change_puts_the_first_into_force_where_only_its_proposal_was_heard() {
     // Server 1 had logged the first change when its link broke: what it knows of the second must not
     // make it forget the first, or it would elect by rules two changes apart.
-    let mut disk = history(1, 3);
-    disk.recent.push(change("voters 1 2 3 4 5", z(1, 4)));
-    disk.last = z(1, 4);
-    let mut one = Bench::with(1, disk, |o| {
-        o.membership = config(THREE, z(1, 0));
-        o.seen = Some(config("voters 1 2 3 4 5", z(1, 4)));
-        o.reconfig = Some(READER);
-    })
-    .accept(2);
+    let mut one = with_logged(1, "voters 1 2 3 4 5").accept(2);
     one.tell(Diff, z(1, 4));
     let second = change(THREE, z(2, 1));
     one.hear(QuorumPacket::with_data(Proposal, z(2, 1), second.bytes));
