@@ -338,7 +338,8 @@ fn cost_figures(figures: &mut Figures, count: usize, cpu: Option<Duration>, byte
 fn run_sessions(args: &SessionsArgs) -> io::Result<bool> {
     let Target { server_pid, session_timeout, json, .. } = &args.target;
     let servers = args.target.addresses()?;
-    let opened = scenarios::sessions(&servers, args.count, *session_timeout, server_pid)?;
+    let mut opened = scenarios::sessions(&servers, args.count, *session_timeout, server_pid)?;
+    opened.close()?;
     let mut figures = vec![
         figure("sessions", args.count as f64),
         figure("seconds", opened.elapsed.as_secs_f64()),
@@ -354,6 +355,7 @@ fn run_watches(args: &SessionsArgs) -> io::Result<bool> {
     let mut opened = scenarios::sessions(&servers, args.count, *session_timeout, server_pid)?;
     let pipes = &mut opened.pipes;
     let watched = scenarios::watches(servers[0], pipes, &args.root, server_pid)?;
+    opened.close()?;
     let mut figures = vec![
         figure("watches", args.count as f64),
         figure("last_notification_ms", watched.last_notification.as_secs_f64() * 1e3),

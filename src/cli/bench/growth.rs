@@ -218,8 +218,7 @@ impl Growth {
             while begin.elapsed() < options.duration / 3 {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            let close = Prepared::new(OpCode::CLOSE_SESSION, &());
-            let closed = drive(&mut owner, 0, 1, |pipe, _| _ = pipe.push(&close), |_| Ok(()));
+            let closed = load::close_sessions(&mut [(&mut owner, 0)]);
             let report = load.join().map_err(|_| io::Error::other("the load panicked"))??;
             closed.map(|()| report)
         })?;

@@ -360,6 +360,10 @@ impl<'a> Worker<'a> {
         if options.clean {
             self.clean()?;
         }
+        let connections = self.connections.iter_mut();
+        let mut sessions: Vec<_> =
+            connections.map(|c| (&mut c.pipe, c.sent.len() as u64)).collect();
+        close_sessions(&mut sessions)?;
         Ok(self.done)
     }
 
@@ -464,12 +468,30 @@ impl<'a> Worker<'a> {
         for connection in &mut self.connections {
             let under_way = connection.sent.len() as u64;
             drive(&mut connection.pipe, under_way, 0, |_, _| {}, |_| Ok(()))?;
+            connection.sent.clear();
             let Some(own) = &mut connection.own else { continue };
             let count = own.live_count();
             drive(&mut connection.pipe, 0, count, |pipe, _| _ = own.push_delete(pipe), |_| Ok(()))?;
         }
         Ok(())
     }
+}
+
+/// Closes sessions and waits for the server's answers, so that it does not keep them until they expire.
+/// Each comes with the number of its requests that are not answered yet.
+///
+/// # Errors
+/// Those of the connections.
+pub fn close_sessions(sessions: &mut [(&mut Pipe, u64)]) -> io::Result<()> {
+    let close = Prepared::new(OpCode::CLOSE_SESSION, &());
+    for (pipe, _) in sessions.iter_mut() {
+        pipe.push(&close);
+        pipe.flush()?;
+    }
+    for (pipe, under_way) in sessions.iter_mut() {
+        drive(pipe, *under_way + 1, 0, |_, _| {}, |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 /// None when the reply is what the request must get, otherwise what is wrong.
@@ -557,7 +579,7 @@ pub fn prepare(options: &Options) -> io::Result<()> {
     if options.mix.creates() {
         create(options.connections as u64, &|i| nodes.own(i as usize), bytes::Bytes::new())?;
     }
-    Ok(())
+    close_sessions(&mut [(&mut pipe, 0)])
 }
 
 /// Deletes the nodes, the parents and the root; what does not exist is fine.
@@ -580,5 +602,6 @@ pub fn remove(options: &Options) -> io::Result<()> {
     if options.mix.creates() {
         delete(options.connections as u64, &|i| nodes.own(i as usize))?;
     }
-    delete(1, &|_| nodes.root.clone())
+    delete(1, &|_| nodes.root.clone())?;
+    close_sessions(&mut [(&mut pipe, 0)])
 }

@@ -27,6 +27,17 @@ pub struct Sessions {
     pub server_bytes: Option<i64>,
 }
 
+impl Sessions {
+    /// Closes them all.
+    ///
+    /// # Errors
+    /// Those of the connections.
+    pub fn close(&mut self) -> io::Result<()> {
+        let mut sessions: Vec<_> = self.pipes.iter_mut().map(|pipe| (pipe, 0)).collect();
+        load::close_sessions(&mut sessions)
+    }
+}
+
 /// Opens `count` sessions, up to 32 handshakes at a time.
 ///
 /// # Errors
@@ -125,12 +136,9 @@ pub fn watches(
     setter.push(&Prepared::new(OpCode::SET_DATA, &set));
     setter.flush()?;
     let last = await_all(pipes, |xid, _| xid == Xid::WATCH_EVENT.0)?;
-    drive(&mut setter, 1, 0, |_, _| {}, |_| Ok(()))?;
-    Ok(Watches {
-        last_notification: last.duration_since(begin),
-        server_bytes,
-        server_cpu: cost.end(pids)?.0,
-    })
+    let server_cpu = cost.end(pids)?.0;
+    load::close_sessions(&mut [(&mut setter, 1)])?;
+    Ok(Watches { last_notification: last.duration_since(begin), server_bytes, server_cpu })
 }
 
 /// Waits until every connection has received one frame that `wanted` (xid, code) accepts; returns
