@@ -277,6 +277,9 @@ fn zk_server(args: &[String], variables: &Variables) -> Invocation {
         return Invocation::Invalid(USAGE.to_owned());
     };
     let action = match action.as_str() {
+        // What `start` runs, and `print-cmd` prints, when this binary has the script's name: a copy or
+        // a hard link can't be told to go by another.
+        "server" => return Invocation::Native,
         "start" => Action::Start,
         "start-foreground" => Action::StartForeground,
         "stop" => Action::Stop,
