@@ -1,5 +1,7 @@
 //! The program as a shell's user meets it: exit codes, what is told where, outputs that nobody reads.
 
+mod zkcli;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -17,6 +19,14 @@ pub fn add(suite: &mut Suite) {
     suite.add("commands", "outputs_that_nobody_reads", Level::Quick, unread);
     suite.add("commands", "a_server_outlives_its_logs_reader", Level::Quick, lost_log);
     suite.add("commands", "one_server_per_directory", Level::Quick, one_server);
+    suite.add("commands", "zkcli_answers_as_recorded", Level::Quick, zkcli::replay);
+    suite.add(
+        "commands",
+        "a_copy_named_as_the_script_starts_one_server",
+        Level::Quick,
+        script_copy,
+    );
+    suite.add("commands", "bench_leaves_no_session", Level::Quick, bench_sessions);
 }
 
 fn run(dir: &Path, line: &str) -> std::io::Result<Output> {
@@ -158,6 +168,65 @@ fn one_server() -> Outcome {
     wait_for(dir.path(), port)?;
     again.kill();
     Ok(String::new())
+}
+
+/// A hard link under the script's name starts a server, and only one.
+fn script_copy() -> Outcome {
+    let dir = TempDir::new("script-copy");
+    let at = dir.path();
+    let script = at.join("zkServer.sh");
+    if std::fs::hard_link(rookeeper_binary(), &script).is_err() {
+        std::fs::copy(rookeeper_binary(), &script)?;
+    }
+    let port = free_port();
+    let data = at.join("data");
+    std::fs::write(at.join("zoo.cfg"), format!("dataDir={}\nclientPort={port}\n", data.display()))?;
+    let call = |action: &str| -> std::io::Result<Output> {
+        let mut command = Command::new(&script);
+        command.args(["--config", "."]).arg(action).current_dir(at).stdin(Stdio::null());
+        command.env("ZOO_LOG_DIR", at).output()
+    };
+    let started = call("start")?;
+    let waited = wait_for(at, port);
+    let pid = std::fs::read_to_string(data.join("zookeeper_server.pid")).unwrap_or_default();
+    let line = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    let stopped = call("stop")?;
+    waited?;
+    let text = String::from_utf8_lossy(&started.stdout).into_owned();
+    if !text.ends_with("STARTED\n") || !stopped.status.success() || !line.contains(" server ") {
+        return Err(format!("{text}{line}: {}", stopped.status).into());
+    }
+    Ok(String::new())
+}
+
+/// Once `bench` is over, no session of its own is left.
+fn bench_sessions() -> Outcome {
+    let dir = TempDir::new("bench-sessions");
+    let port = free_port();
+    let mut command = Command::new(rookeeper_binary());
+    command.args(["server", &port.to_string(), "data", "-Dzookeeper.4lw.commands.whitelist=*"]);
+    command.current_dir(dir.path());
+    let mut server = Process::spawn("server", &mut command, &dir.path().join("log"))?;
+    wait_for(dir.path(), port)?;
+    let lines = [
+        "--duration 1 --connections 5 --mix get,create",
+        "sessions --count 20",
+        "watches --count 20",
+    ];
+    for line in lines {
+        let done = run(dir.path(), &format!("bench {line} --servers 127.0.0.1:{port}"))?;
+        if !done.status.success() {
+            return Err(String::from_utf8_lossy(&done.stderr).into_owned().into());
+        }
+        let dump = run(dir.path(), &format!("4lw dump {port}"))?;
+        let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
+        if !dump.contains("Session Sets (0)/(0)") {
+            return Err(format!("{line}: sessions are left:\n{dump}").into());
+        }
+    }
+    server.kill();
+    Ok(format!("{} loads", lines.len()))
 }
 
 fn wait_for(dir: &Path, port: u16) -> Result<(), Stop> {

@@ -11,7 +11,7 @@ use crate::client::{
 use crate::config::CompatVersion;
 use crate::proto::multi::Op;
 use crate::proto::records::DeleteRequest;
-use crate::types::{Code, CreateMode, Stat, open_acl};
+use crate::types::{Code, CreateMode, OwnerRules, Stat, open_acl};
 
 /// A command: its name and options.
 #[derive(Debug)]
@@ -39,7 +39,6 @@ const COMMANDS: &[Command] = &[
     command("create", "sec", &["t"]),
     command("delete", "", &["v"]),
     command("deleteall", "", &["b"]),
-    command("rmr", "", &[]),
     command("delquota", "nbNB", &[]),
     command("get", "swbx", &[]),
     command("getAcl", "s", &[]),
@@ -96,14 +95,15 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
     text.parse().map_err(|_| Failure::Text(format!("For input string: \"{text}\"")))
 }
 
-fn version_of(parsed: &Parsed, old_form: Option<usize>) -> Result<i32, Failure> {
-    match parsed.value("v").or_else(|| old_form.and_then(|n| parsed.arg(n))) {
+fn version_of(parsed: &Parsed) -> Result<i32, Failure> {
+    match parsed.value("v") {
         Some(text) => number(text),
         None => Ok(ANY_VERSION),
     }
 }
 
-/// Forms of old releases still work, with a warning.
+/// The warning about a form of an old release. The command is still done, and the word too many, which
+/// was a version or `watch` once, counts for `watch` only.
 fn deprecated(said: &mut Said, old: &str, new: &str) {
     said.err.push_str(&format!("'{old}' has been deprecated. Please use '{new}' instead.\n"));
 }
@@ -128,7 +128,7 @@ pub async fn execute(
         "set" => set(client, parsed, said).await,
         "create" => create(client, parsed, said).await,
         "delete" => delete(client, parsed, said).await,
-        "deleteall" | "rmr" => delete_all(client, parsed, said).await,
+        "deleteall" => delete_all(client, parsed, said).await,
         "getAcl" => get_acl(client, parsed, said).await,
         "setAcl" => set_acl(client, parsed, said).await,
         "addauth" => {
@@ -202,10 +202,8 @@ async fn ls(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
     }
     let watch = parsed.has('w') || parsed.args.len() > 1;
     if parsed.has('R') {
-        for node in subtree(client, path).await.map_err(|e| failed(&e, path))? {
-            said.out.push_str(&format!("{node}\n"));
-        }
-        return Ok(());
+        let mut print = async |node: &str| said.out.push_str(&format!("{node}\n"));
+        return visit(client, path, &mut print).await.map_err(|e| failed_in(&e, path));
     }
     let (mut children, stat) =
         client.children_stat(path, watch).await.map_err(|e| failed(&e, path))?;
@@ -215,29 +213,35 @@ async fn ls(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
     Ok(())
 }
 
-/// A node and all below it, parents first, children in order. Nodes that vanish meanwhile are left
-/// out. An explicit stack: trees can be deep.
-async fn subtree(client: &Client, root: &str) -> Result<Vec<String>, Error> {
-    let mut found = Vec::new();
+/// Calls `each` for a node and all below it: a node's children, sorted, come before what is below
+/// them (`ZKUtil.visitSubTreeDFS`). Nodes that vanish meanwhile are passed over. The stack is explicit
+/// because trees can be deep.
+///
+/// # Errors
+/// The first refusal ends the visit, and names its node.
+async fn visit(client: &Client, root: &str, each: &mut impl AsyncFnMut(&str)) -> Result<(), Error> {
+    client.get(root, false).await?;
+    each(root).await;
     let mut open = vec![root.to_owned()];
     while let Some(path) = open.pop() {
         let mut children = match client.children(&path, false).await {
             Ok(children) => children,
-            Err(e) if e.code() == Code::NO_NODE && path != root => continue,
-            Err(e) => {
-                let Error::Code { code, .. } = e else { return Err(e) };
-                return Err(Error::Code { code, path });
-            }
+            Err(e) if e.code() == Code::NO_NODE => continue,
+            Err(Error::Code { code, .. }) => return Err(Error::Code { code, path }),
+            Err(e) => return Err(e),
         };
         children.sort();
         let base = if path == "/" { "" } else { path.as_str() };
-        open.extend(children.iter().rev().map(|child| format!("{base}/{child}")));
-        found.push(path);
+        let below: Vec<String> = children.iter().map(|child| format!("{base}/{child}")).collect();
+        for child in &below {
+            each(child).await;
+        }
+        open.extend(below.into_iter().rev());
     }
-    Ok(found)
+    Ok(())
 }
 
-/// As [`failed`], for the node that an error of [`subtree`] is about.
+/// As [`failed`], for the node that an error of [`visit`] is about.
 fn failed_in(error: &Error, root: &str) -> Failure {
     match error {
         Error::Code { path, .. } if !path.is_empty() => failed(error, path),
@@ -289,10 +293,7 @@ async fn stat(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
 async fn set(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
     let path = path_at("set", parsed, 0)?;
     let data = parsed.arg(1).ok_or(Failure::Usage("set"))?;
-    if parsed.args.len() > 2 {
-        deprecated(said, "set path data [version]", "set [-s] [-v version] path data");
-    }
-    let version = version_of(parsed, Some(2))?;
+    let version = version_of(parsed)?;
     let bytes = if parsed.has('b') {
         BASE64.decode(data).map_err(|e| Failure::Text(e.to_string()))?
     } else {
@@ -319,8 +320,16 @@ async fn create(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
             Err(_) => return text("-t argument must be a long value"),
         },
     };
-    if ttl.is_some() && (ephemeral || container) {
+    if ttl.is_some() && ephemeral {
         return text("TTLs cannot be used with Ephemeral znodes");
+    }
+    if ttl.is_some() && container {
+        return text("TTLs cannot be used with Container znodes");
+    }
+    let longest = OwnerRules::TTL_MAX;
+    if ttl.is_some_and(|ttl| !(1..=longest).contains(&ttl)) {
+        let why = format!("ttl must be positive and cannot be larger than: {longest}");
+        return Err(Failure::Text(why));
     }
     let mode = match (sequential, ephemeral, container, ttl) {
         (true, _, _, Some(_)) => CreateMode::PersistentSequentialTtl,
@@ -341,6 +350,12 @@ async fn create(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
         Some(list) => text::parse_acls(list, &mut said.err),
         None => open_acl(),
     };
+    if acl.is_empty() {
+        // Java's client refuses an empty list itself, without a path.
+        said.err.push_str(&format!("{}\n", text::exception(Code::INVALID_ACL, None)));
+        let error = Error::Code { code: Code::INVALID_ACL, path: String::new() };
+        return Err(failed_without_path(&error));
+    }
     let created = match ttl {
         Some(ttl) => client.create_ttl(path, data, acl, mode, ttl).await.map(|(path, _)| path),
         None => client.create(path, data, acl, mode).await,
@@ -349,6 +364,10 @@ async fn create(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
         Ok(path) => {
             said.err.push_str(&format!("Created {path}\n"));
             Ok(())
+        }
+        Err(e) if e.code() == Code::INVALID_ACL => {
+            said.err.push_str(&format!("{}\n", text::exception(e.code(), Some(path))));
+            Err(failed(&e, path))
         }
         Err(e) if e.code() == Code::EPHEMERAL_ON_LOCAL_SESSION => {
             said.err.push_str("Unable to create ephemeral node on a local session\n");
@@ -363,18 +382,24 @@ async fn delete(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
     if parsed.args.len() > 1 {
         deprecated(said, "delete path [version]", "delete [-v version] path");
     }
-    let version = version_of(parsed, Some(1))?;
+    let version = version_of(parsed)?;
     client.delete(path, version).await.map_err(|e| failed(&e, path))
 }
 
 /// Deletes a subtree in batches, leaves first.
 async fn delete_all(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
     let path = path_at("deleteall", parsed, 0)?;
-    let batch: usize = match parsed.value("b") {
-        Some(text) => number(text)?,
+    let batch = match parsed.value("b") {
+        Some(text) => text
+            .parse::<i32>()
+            .map_err(|_| Failure::Text("-b argument must be an int value".to_owned()))?,
         None => 1000,
     };
-    let mut nodes = subtree(client, path).await.map_err(|e| failed_in(&e, path))?;
+    // Below 1 there are no batches: nodes go one by one.
+    let batch = usize::try_from(batch).unwrap_or(1);
+    let mut nodes = Vec::new();
+    let mut collect = async |node: &str| nodes.push(node.to_owned());
+    visit(client, path, &mut collect).await.map_err(|e| failed_in(&e, path))?;
     nodes.reverse();
     let mut complete = true;
     for nodes in nodes.chunks(batch.max(1)) {
@@ -405,17 +430,17 @@ async fn set_acl(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
         let error = Error::Code { code: Code::INVALID_ACL, path: String::new() };
         return Err(failed_without_path(&error));
     }
-    let version = version_of(parsed, None)?;
-    let nodes = if parsed.has('R') {
-        subtree(client, path).await.map_err(|e| failed_in(&e, path))?
-    } else {
-        vec![path.to_owned()]
-    };
-    for node in nodes {
-        let stat =
-            client.set_acl(&node, list.clone(), version).await.map_err(|e| failed(&e, &node))?;
-        print_stat(parsed, &stat, said);
+    let version = version_of(parsed)?;
+    if parsed.has('R') {
+        let mut change = async |node: &str| {
+            if let Err(e) = client.set_acl(node, list.clone(), version).await {
+                said.out.push_str(&text::exception(e.code(), Some(node)));
+            }
+        };
+        return visit(client, path, &mut change).await.map_err(|e| failed_in(&e, path));
     }
+    let stat = client.set_acl(path, list, version).await.map_err(|e| failed(&e, path))?;
+    print_stat(parsed, &stat, said);
     Ok(())
 }
 

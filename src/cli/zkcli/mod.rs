@@ -5,19 +5,22 @@
 //! recordings of 3.9.5 in `fixtures/zkcli`.
 
 mod commands;
+mod configuration;
 mod line;
 mod quota;
 mod text;
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::output;
+use super::{exit, output};
 use crate::client::{Client, Event, EventKind, Events, Options, State};
 use commands::Failure;
+use configuration::Settings;
 
 /// Exit code of an unknown command.
 const COMMAND_NOT_FOUND: u8 = 127;
@@ -36,6 +39,8 @@ struct Call {
     server: String,
     timeout_ms: u64,
     read_only: bool,
+    /// `-client-configuration`: a file of properties.
+    configuration: Option<PathBuf>,
     command: Vec<String>,
 }
 
@@ -46,6 +51,7 @@ impl Call {
             server: "localhost:2181".to_owned(),
             timeout_ms: 30_000,
             read_only: false,
+            configuration: None,
             command: Vec::new(),
         };
         let mut words = arguments.iter();
@@ -58,9 +64,7 @@ impl Call {
                     call.timeout_ms =
                         text.parse().map_err(|_| format!("-timeout {text} is not a number"))?;
                 }
-                "-client-configuration" => {
-                    err!("warning: -client-configuration {} has no effect yet", value()?);
-                }
+                "-client-configuration" => call.configuration = Some(PathBuf::from(value()?)),
                 "-r" => call.read_only = true,
                 "-waitforconnection" => {}
                 option if option.starts_with('-') => {
@@ -93,10 +97,21 @@ pub fn run(arguments: &[String]) -> u8 {
             return 1;
         }
     };
+    let settings = match call.configuration.as_deref().map(Settings::read) {
+        None => Settings::default(),
+        Some(Ok(settings)) => settings,
+        Some(Err(why)) => {
+            err!("{why}");
+            return exit::INVALID_INVOCATION;
+        }
+    };
+    for note in &settings.notes {
+        err!("warning: {note}");
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(call)),
+        Ok(runtime) => runtime.block_on(serve(call, settings)),
         Err(e) => {
             err!("{e}");
             1
@@ -107,15 +122,17 @@ pub fn run(arguments: &[String]) -> u8 {
 /// A session and what zkCli remembers.
 struct Shell {
     call: Call,
+    settings: Settings,
     client: Option<(Client, Events)>,
     print_watches: bool,
     history: Vec<String>,
     code: u8,
 }
 
-async fn serve(call: Call) -> u8 {
+async fn serve(call: Call, settings: Settings) -> u8 {
     let once = call.command.clone();
-    let mut shell = Shell { call, client: None, print_watches: true, history: Vec::new(), code: 0 };
+    let mut shell =
+        Shell { call, settings, client: None, print_watches: true, history: Vec::new(), code: 0 };
     let server = shell.call.server.clone();
     shell.say(&format!("Connecting to {server}\n"));
     if !once.is_empty() {
@@ -233,6 +250,9 @@ impl Shell {
         self.call.server = server.to_owned();
         options.session_timeout = Duration::from_millis(self.call.timeout_ms);
         options.read_only = self.call.read_only;
+        if let Some(bytes) = self.settings.reply_bytes_max {
+            options.reply_bytes_max = bytes;
+        }
         let patience = options.session_timeout;
         let (client, mut events) = Client::start(options);
         let first = tokio::time::timeout(patience, events.recv()).await;
@@ -269,12 +289,13 @@ impl Shell {
     /// Does one command; false when it was the last.
     async fn execute(&mut self, words: &[String]) -> bool {
         let name = words[0].as_str();
+        // `quit` leaves the code of the command before it, as in Apache's shell.
+        if matches!(name, "quit" | "exit") {
+            self.close().await;
+            return false;
+        }
         self.code = 0;
         match name {
-            "quit" | "exit" => {
-                self.close().await;
-                return false;
-            }
             "close" => self.close().await,
             "connect" => {
                 let server = words.get(1).cloned().unwrap_or_else(|| self.call.server.clone());

@@ -65,6 +65,10 @@ fn limits_path(path: &str) -> String {
     format!("{ROOT}{path}/{LIMITS}")
 }
 
+fn stats_path(path: &str) -> String {
+    format!("{ROOT}{path}/{STATS}")
+}
+
 fn failed(error: &Error, path: &str) -> Failure {
     Failure::Text(text::error(error, Some(path)))
 }
@@ -82,7 +86,7 @@ pub async fn list(client: &Client, path: &str, said: &mut Said) -> Outcome {
         Err(e) => return Err(failed(&e, &limits)),
     };
     said.out.push_str(&format!("Output quota for {path} {shown}\n"));
-    let stats = format!("{ROOT}{path}/{STATS}");
+    let stats = stats_path(path);
     let (data, _) = client.get(&stats, false).await.map_err(|e| failed(&e, &stats))?;
     said.out.push_str(&format!("Output stat for {path} {}\n", text::data(data.as_deref())));
     Ok(())
@@ -111,18 +115,20 @@ pub async fn set(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
     };
     let path = parsed.arg(0).ok_or(Failure::Usage("setquota"))?;
     if path.starts_with(ROOT) {
-        return Err(Failure::Text(
-            "cannot set a quota under the path: /zookeeper/quota".to_owned(),
-        ));
+        said.err.push_str(&format!("cannot set a quota under the path: {ROOT}\n"));
+        return Ok(());
     }
     let Ok(value) = value.parse::<i64>() else {
         said.err.push_str("NumberFormatException happens when parsing the option value\n");
         return Ok(());
     };
-    if value <= 0 && value != -1 {
-        return Err(Failure::Text(format!(
-            "the quota value must be greater than 0 or -1, but {value} was given"
-        )));
+    let (least, what) = match option {
+        'n' | 'N' => (1, "the num quota must be greater than zero"),
+        _ => (0, "the bytes quota must be greater than or equal to zero"),
+    };
+    if value < least {
+        said.err.push_str(&format!("{what}\n"));
+        return Ok(());
     }
     if client.exists(path, false).await.map_err(|e| failed(&e, path))?.is_none() {
         return Err(Failure::Text(format!("{path} does not exist.")));
@@ -134,6 +140,7 @@ pub async fn set(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
         Ok((data, _)) => {
             let mut limits = Limits::parse(&text::data(data.as_deref()));
             *limits.of(option) = value;
+            warn_if_exceeded(client, path, limits, said).await?;
             let text = limits.text();
             client
                 .set(&node, Some(text.as_bytes()), ANY_VERSION)
@@ -144,9 +151,29 @@ pub async fn set(client: &Client, parsed: &Parsed, said: &mut Said) -> Outcome {
             let mut limits = Limits::NONE;
             *limits.of(option) = value;
             create(client, &node, &limits.text()).await?;
-            create(client, &format!("{ROOT}{path}/{STATS}"), "count=0,bytes=0").await?;
+            create(client, &stats_path(path), "count=0,bytes=0").await?;
+            warn_if_exceeded(client, path, limits, said).await?;
         }
         Err(e) => return Err(failed(&e, &node)),
+    }
+    Ok(())
+}
+
+/// Says which limits what is there exceeds already (`SetQuotaCommand.checkQuota`).
+async fn warn_if_exceeded(client: &Client, path: &str, limits: Limits, said: &mut Said) -> Outcome {
+    let stats = stats_path(path);
+    let (data, _) = client.get(&stats, false).await.map_err(|e| failed(&e, &stats))?;
+    let there = Limits::parse(&text::data(data.as_deref()));
+    let exceeded = |limit: i64, there: i64| limit > -1 && limit < there;
+    for (what, soft, hard, there) in [
+        ("count", limits.count, limits.count_hard, there.count),
+        ("bytes", limits.bytes, limits.bytes_hard, there.bytes),
+    ] {
+        if exceeded(soft, there) || exceeded(hard, there) {
+            said.out.push_str(&format!(
+                "[Warning]: the {what} quota you create is less than the existing {what}:{there}\n"
+            ));
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ fn options_end_at_the_command() {
         server: "a:1,b:2/c".to_owned(),
         timeout_ms: 5000,
         read_only: true,
+        configuration: None,
         command: ["ls", "-R", "/"].map(str::to_owned).to_vec(),
     };
     assert_eq!(got, expect);

@@ -175,15 +175,18 @@ pub fn error(error: &Error, path: Option<&str>) -> String {
                     connected and synced"
                 .to_owned();
         }
-        _ => {
-            let message = code_message(code);
-            return match path {
-                Some(path) => format!("KeeperErrorCode = {message} for {path}"),
-                None => format!("KeeperErrorCode = {message}"),
-            };
-        }
+        _ => return exception(code, path),
     };
     format!("{head}{shown}")
+}
+
+/// The message of Java's exception for a code (`KeeperException.getMessage`).
+pub fn exception(code: Code, path: Option<&str>) -> String {
+    let message = code_message(code);
+    match path {
+        Some(path) => format!("KeeperErrorCode = {message} for {path}"),
+        None => format!("KeeperErrorCode = {message}"),
+    }
 }
 
 /// `KeeperException.getCodeMessage` where it isn't the code's own name.
