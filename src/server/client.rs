@@ -359,16 +359,11 @@ impl Task<'_> {
     /// Everything that needs neither to read nor to write the socket.
     fn turn(&mut self) -> Result<Want, Ended> {
         if self.first {
-            match self.four_letter_word() {
-                Some(true) => {
-                    self.first = false;
-                    self.close = Some(WORD);
-                }
-                Some(false) => {
-                    self.collect()?;
-                    return Ok(Want::Input);
-                }
-                None => self.first = self.input.len() < 4,
+            if self.four_letter_word().is_some() {
+                self.first = false;
+                self.close = Some(WORD);
+            } else {
+                self.first = self.input.len() < 4;
             }
         }
         if self.close.is_some() {
@@ -565,19 +560,17 @@ impl Task<'_> {
         }
     }
 
-    /// Some(true): answered. Some(false): more bytes are needed. None: not a word.
-    fn four_letter_word(&mut self) -> Option<bool> {
+    /// Answers a word; None when the connection does not begin with one. Nobody waits for the
+    /// argument of `stmk`: it comes with the word, or there is none (as in Apache).
+    fn four_letter_word(&mut self) -> Option<()> {
         let head: [u8; 4] = self.input.get(..4)?.try_into().ok()?;
         let word = Word::parse(head)?;
-        let Some(argument) = self.input.get(4..4 + word.argument_length()) else {
-            return Some(false);
-        };
-        let argument = argument.to_vec();
+        let argument = self.input.get(4..4 + word.argument_length()).unwrap_or_default().to_vec();
         self.line.lock().stats.received += 1;
         let text = self.clients.reporter.answer(word, &argument, self.clients, self.line.id);
         self.input.clear();
         self.out.extend_from_slice(text.as_bytes());
-        Some(true)
+        Some(())
     }
 }
 

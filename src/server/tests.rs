@@ -427,11 +427,30 @@ fn four_letter_words_are_answered_and_closed() {
     assert_eq!(ask(b"ruok"), "imok");
     assert!(ask(b"srvr").starts_with("Zookeeper version:"));
     assert!(ask(b"stat").contains("Clients:"));
-    let refused = "conf is not executed because it is not in the whitelist.\n";
-    assert_eq!(ask(b"conf"), refused);
+    for word in ["conf", "stmk"] {
+        let refused = format!("{word} is not executed because it is not in the whitelist.\n");
+        assert_eq!(ask(word.as_bytes()), refused);
+    }
     let mut raw = Raw::connect(server.address());
     raw.stream.write_all(b"ruok").expect("written");
     assert!(raw.frame().is_none(), "after the handshake it is a length");
+    server.stop();
+}
+
+/// Apache closes without a word when the eight bytes of the mask are not there.
+#[test]
+fn nobody_waits_for_the_mask_of_stmk() {
+    let dir = Dir::new("stmk");
+    let server = Server::start(&dir.0, "4lw.commands.whitelist=stmk");
+    for (bytes, answer) in
+        [(&b"stmk"[..], ""), (b"stmk\0\0\0", ""), (b"stmk\0\0\0\0\0\0\0\x02", "2")]
+    {
+        let mut raw = Raw::dial(server.address());
+        raw.stream.write_all(bytes).expect("written");
+        let mut text = String::new();
+        raw.stream.read_to_string(&mut text).expect("closed by the server");
+        assert_eq!(text, answer, "{bytes:?}");
+    }
     server.stop();
 }
 
