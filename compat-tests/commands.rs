@@ -42,6 +42,9 @@ fn exit_codes() -> Outcome {
     std::fs::write(at.join("odd.cfg"), "dataDirr=x\ndataDir=d\nclientPort=0\n")?;
     std::fs::write(at.join("noise"), [0x5a; 3000])?;
     std::fs::create_dir(at.join("empty"))?;
+    std::fs::create_dir_all(at.join("full/version-2"))?;
+    std::fs::write(at.join("full/version-2/log.1"), "")?;
+    std::fs::write(at.join("members.cfg"), "dataDir=n\nserver.1=a:1:2\nserver.2=b:1:2\n")?;
     let cases = [
         ("help", 0, "Usage: rookeeper"),
         ("version", 0, "as Apache ZooKeeper 3.9"),
@@ -58,7 +61,9 @@ fn exit_codes() -> Outcome {
         ("4lw srvrr 127.0.0.1:1", 2, "did you mean srvr?"),
         ("status 127.0.0.1:1", 6, "down"),
         ("init --data-dir m --myid 3", 0, "data in m"),
-        ("init --data-dir m --myid 3", 3, "--force"),
+        ("init --data-dir m --myid 3", 0, "data in m"),
+        ("init --data-dir full --myid 3", 3, "--force"),
+        ("init members.cfg", 0, "--myid N says which of the members 1, 2 this server is"),
         ("log check nowhere", 2, "can't open nowhere"),
         ("log check empty", 2, "there is no log in empty"),
         ("log check noise", 8, "is not a transaction log"),

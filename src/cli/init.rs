@@ -34,23 +34,30 @@ pub fn run(args: InitArgs, defines: &[String]) -> u8 {
             return exit::INVALID_INVOCATION;
         }
     };
-    let stranger = args.myid.zip(args.config.as_deref()).and_then(|(id, file)| stranger(id, file));
     match prepare(&data, &log, args.myid, args.force) {
         Ok(()) => {
             out!("data in {}, log in {}", data.display(), log.display());
-            if let Some(text) = &stranger {
-                err!("{text}");
-            }
-            if args.myid.is_none() {
-                out!("no myid: fine for a standalone server, a member needs --myid N");
+            let present = args.myid.is_some() || data.join("myid").is_file();
+            match args.config.as_deref().map(members).filter(|members| !members.is_empty()) {
+                Some(members) => {
+                    if let Some(text) = advice(args.myid, present, &members) {
+                        err!("{text}");
+                    }
+                }
+                None if !present => {
+                    out!("no myid: fine for a standalone server, a member needs --myid N");
+                }
+                None => {}
             }
             exit::OK
         }
-        Err(e) => {
-            err!("error: the data directory can't be made\n  at {}: {e}", data.display());
-            if e.kind() == io::ErrorKind::AlreadyExists {
-                err!("  hint: --force deletes what is there");
-            }
+        Err(Unmade::There(dir)) => {
+            err!("error: there is data already\n  at {}", dir.display());
+            err!("  hint: --force deletes what is there");
+            exit::DATA_DIR
+        }
+        Err(Unmade::Failed(path, e)) => {
+            err!("error: the data directory can't be made\n  at {}: {e}", path.display());
             exit::DATA_DIR
         }
     }
@@ -67,8 +74,10 @@ fn directories(args: &InitArgs, defines: &[String]) -> Result<(PathBuf, PathBuf)
     // Nothing but the two directories matters here, so a missing myid isn't an error: it is what
     // this command is for. Members and limits are taken out.
     let text = fs::read(path)
-        .map_err(|e| format!("error: {} can't be read\n  because {e}", path.display()))?;
-    let lines = crate::config::properties::parse(&text).map_err(|e| format!("error: {e}"))?;
+        .map_err(|e| format!("error: the file can't be read\n  at {}: {e}", path.display()))?;
+    let lines = crate::config::properties::parse(&text).map_err(|e| {
+        format!("error: the file can't be parsed\n  at {}:{}: {e}", path.display(), e.line)
+    })?;
     let last = |key: &str| {
         lines.iter().rev().find(|l| l.key.trim() == key).map(|l| PathBuf::from(l.value.trim()))
     };
@@ -86,40 +95,75 @@ fn directories(args: &InitArgs, defines: &[String]) -> Result<(PathBuf, PathBuf)
     }
 }
 
-/// A warning when the file has members, and none with this number.
-fn stranger(myid: i64, file: &Path) -> Option<String> {
-    let lines = crate::config::properties::parse(&fs::read(file).ok()?).ok()?;
-    let members: Vec<&str> =
-        lines.iter().filter_map(|line| line.key.trim().strip_prefix("server.")).collect();
-    if members.is_empty() || members.iter().any(|n| n.parse() == Ok(myid)) {
-        return None;
+/// The numbers of the members in a zoo.cfg, or in the dynamic file that it names; empty when there
+/// are none.
+fn members(file: &Path) -> Vec<String> {
+    let lines = |path: &Path| {
+        let bytes = fs::read(path).ok();
+        bytes.and_then(|bytes| crate::config::properties::parse(&bytes).ok()).unwrap_or_default()
+    };
+    let mut all = lines(file);
+    let dynamic = all.iter().rev().find(|line| line.key.trim() == "dynamicConfigFile");
+    if let Some(path) = dynamic.map(|line| PathBuf::from(line.value.trim())) {
+        all.extend(lines(&path));
     }
-    Some(format!(
-        "warning: there is no server.{myid} line\n  at {}\n  hint: the members are {}",
-        file.display(),
-        members.join(", ")
-    ))
+    let numbers = all.iter().filter_map(|line| line.key.trim().strip_prefix("server."));
+    let mut numbers: Vec<String> = numbers.map(str::to_owned).collect();
+    numbers.sort();
+    numbers.dedup();
+    numbers
 }
 
-fn prepare(data: &Path, log: &Path, myid: Option<i64>, force: bool) -> io::Result<()> {
+/// What is to be said when `members` is not empty and the server would not start as one of them.
+fn advice(myid: Option<i64>, present: bool, members: &[String]) -> Option<String> {
+    let all = members.join(", ");
+    match myid {
+        Some(id) if !members.iter().any(|n| n.parse() == Ok(id)) => {
+            Some(format!("warning: there is no server.{id} line\n  hint: the members are {all}"))
+        }
+        None if !present => Some(format!(
+            "warning: there is no myid yet, and the file has server lines\n  hint: --myid N says which of \
+             the members {all} this server is"
+        )),
+        _ => None,
+    }
+}
+
+/// Why the directories were not made.
+#[derive(Debug)]
+enum Unmade {
+    /// This one holds data, and may not be emptied.
+    There(PathBuf),
+    /// What failed, and where.
+    Failed(PathBuf, io::Error),
+}
+
+fn prepare(data: &Path, log: &Path, myid: Option<i64>, force: bool) -> Result<(), Unmade> {
+    let at = |path: &Path| {
+        let path = path.to_path_buf();
+        move |error| Unmade::Failed(path, error)
+    };
     for dir in [data, log] {
         let versioned = dir.join("version-2");
-        if versioned.exists() {
-            if !force {
-                return Err(io::Error::new(
-                    io::ErrorKind::AlreadyExists,
-                    format!("{} is there already", versioned.display()),
-                ));
-            }
-            fs::remove_dir_all(&versioned)?;
+        match fs::read_dir(&versioned).map(Iterator::count) {
+            Ok(1..) if !force => return Err(Unmade::There(versioned)),
+            Ok(_) => fs::remove_dir_all(&versioned).map_err(at(&versioned))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Unmade::Failed(versioned, e)),
         }
     }
-    fs::create_dir_all(data.join("version-2"))?;
-    fs::create_dir_all(log.join("version-2"))?;
-    if let Some(id) = myid {
-        fs::write(data.join("myid"), format!("{id}\n"))?;
+    for dir in [data, log] {
+        let versioned = dir.join("version-2");
+        fs::create_dir_all(&versioned).map_err(at(&versioned))?;
     }
-    fs::write(data.join("initialize"), "")
+    let write = |name: &str, text: &str| {
+        let path = data.join(name);
+        fs::write(&path, text).map_err(at(&path))
+    };
+    if let Some(id) = myid {
+        write("myid", &format!("{id}\n"))?;
+    }
+    write("initialize", "")
 }
 
 #[cfg(test)]
