@@ -66,11 +66,8 @@ pub enum StartError {
     #[error(transparent)]
     Storage(#[from] crate::storage::Error),
     /// Another server writes there.
-    #[error(
-        "the directory {} is in use by another server; hint: dataDir and dataLogDir choose the place",
-        .0.display()
-    )]
-    InUse(PathBuf),
+    #[error("{0}; hint: dataDir and dataLogDir choose the place")]
+    InUse(hold::InUse),
     /// An empty data directory that may not be one.
     #[error(
         "the data directory {} is empty and zookeeper.db.autocreate is off; hint: create the file \
