@@ -595,7 +595,8 @@ impl Shared {
                 Ok(()) => pause = pause.max(DIAL_BACK),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => pause = RESET_PAUSE,
                 Err(error) if attempts == 1 => {
-                    tracing::warn!(%id, ?addresses, %error, "cannot reach a peer's election port");
+                    let addresses = net::listed(&addresses);
+                    tracing::warn!(%id, %addresses, %error, "cannot reach a peer's election port");
                 }
                 Err(error) => tracing::debug!(%id, %error, attempts, "peer still not reached"),
             }

@@ -61,6 +61,11 @@ impl fmt::Display for HostPort {
     }
 }
 
+/// Addresses for a log line or an error, with commas between.
+pub fn listed(addresses: &[HostPort]) -> String {
+    addresses.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Connects to whichever of the addresses answers first; names are resolved now. All are tried at
 /// the same time, so that one black hole costs nothing.
 pub async fn dial(addresses: &[HostPort], limit: Duration) -> io::Result<TcpStream> {

@@ -288,7 +288,9 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
             let connected = net::dial(&to, limit).await;
             match connected.and_then(|stream| Ok((stream.peer_addr()?, stream))) {
                 Ok((address, stream)) => shared.start(&task, stream, address, true),
-                Err(error) => shared.down(link, format!("cannot reach {to:?}: {error}")),
+                Err(error) => {
+                    shared.down(link, format!("cannot reach {}: {error}", net::listed(&to)))
+                }
             }
         });
         state.tasks.lock().push(handle);
@@ -377,7 +379,8 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         let listeners = match self.bind(door).await {
             Ok(listeners) => listeners,
             Err(error) => {
-                let reason = format!("learner port {:?}: {error}", self.listen.lock().0);
+                let reason =
+                    format!("learner port {}: {error}", net::listed(&self.listen.lock().0));
                 return (self.deliver)(Event::ListenFailed { reason });
             }
         };
@@ -402,7 +405,10 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             loop {
                 match net::listen(&addresses, self.options.listen_on_all).await {
                     Ok(listeners) => return listeners,
-                    Err(error) => tracing::warn!(%error, ?addresses, "port not bound, retrying"),
+                    Err(error) => {
+                        let addresses = net::listed(&addresses);
+                        tracing::warn!(%error, %addresses, "port not bound, retrying");
+                    }
                 }
                 tokio::time::sleep(pause).await;
             }

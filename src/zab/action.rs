@@ -408,7 +408,10 @@ pub enum LinkError {
         got: Zxid,
     },
     /// A commit of something else than the next proposal.
-    #[error("commit of {got}, expected {expected:?}")]
+    #[error(
+        "commit of {got}, expected {}",
+        .expected.map_or_else(|| "none".to_owned(), |zxid| zxid.to_string())
+    )]
     CommitOutOfOrder {
         /// What would have been right.
         expected: Option<Zxid>,
