@@ -14,6 +14,7 @@ mod data;
 mod differential;
 mod ensemble;
 mod harness;
+mod odd_starts;
 mod quorum;
 mod report;
 mod suites;
@@ -29,6 +30,7 @@ fn main() {
     differential::mutants::add(&mut suite);
     clients::add(&mut suite);
     commands::add(&mut suite);
+    odd_starts::add(&mut suite);
     suites::add(&mut suite);
     applications::add(&mut suite);
     abuse::add(&mut suite);

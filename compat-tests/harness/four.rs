@@ -9,7 +9,8 @@ pub fn ask(address: SocketAddr, word: &[u8]) -> std::io::Result<String> {
     ask_within(address, word, Duration::from_secs(20))
 }
 
-fn ask_within(address: SocketAddr, word: &[u8], patience: Duration) -> std::io::Result<String> {
+/// The same, waiting no longer than this for each part of the answer.
+pub fn ask_within(address: SocketAddr, word: &[u8], patience: Duration) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(Duration::from_secs(5)))?;

@@ -17,7 +17,7 @@ pub fn address_text(address: IpAddr) -> String {
 
 fn parse(text: &str) -> Option<IpAddr> {
     if text.contains(':') {
-        return text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+        return parse_v6(text).map(IpAddr::V6);
     }
     let mut parts = text.split('.');
     let mut octets = [0_u8; 4];
@@ -27,10 +27,34 @@ fn parse(text: &str) -> Option<IpAddr> {
     parts.next().is_none().then_some(IpAddr::V4(Ipv4Addr::from(octets)))
 }
 
+/// Groups of one to four hexadecimal digits, `::` for one or more groups of zeros. Apache takes no
+/// IPv4 address at the end (`::ffff:10.0.0.1`), and a sign counts as one of the four digits.
+fn parse_v6(text: &str) -> Option<Ipv6Addr> {
+    let groups = |part: &str| -> Option<Vec<u16>> {
+        let group = |group: &str| {
+            let number = (group.len() <= 4).then(|| i32::from_str_radix(group, 16).ok())?;
+            number.map(|n| n as u16)
+        };
+        if part.is_empty() { Some(Vec::new()) } else { part.split(':').map(group).collect() }
+    };
+    let all = match text.split_once("::") {
+        None => groups(text)?,
+        Some((left, right)) => {
+            let (left, right) = (groups(left)?, groups(right)?);
+            let zeros = 8_usize.checked_sub(left.len() + right.len()).filter(|n| *n > 0)?;
+            [left, vec![0; zeros], right].concat()
+        }
+    };
+    <[u16; 8]>::try_from(all).ok().map(Ipv6Addr::from)
+}
+
 fn parse_expression(expression: &str) -> Option<(IpAddr, u32)> {
     let (address, bits) = match expression.split_once('/') {
         None => (parse(expression)?, None),
-        Some((address, bits)) => (parse(address)?, Some(bits.parse::<u32>().ok()?)),
+        Some((address, bits)) => {
+            // `-0` is a number of bits in Java.
+            (parse(address)?, Some(u32::try_from(bits.parse::<i32>().ok()?).ok()?))
+        }
     };
     let width = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.unwrap_or(width);

@@ -10,9 +10,10 @@ mod ip;
 #[cfg(test)]
 mod tests;
 
-pub use digest::{DigestAlgorithm, digest_id};
+pub use digest::digest_id;
 pub use ip::address_text;
 
+pub use crate::types::DigestAlgorithm;
 use crate::types::{Acl, Code, Id, Perms};
 
 /// What is registered and who is super.
@@ -32,8 +33,17 @@ pub struct Options {
     pub x509: bool,
     /// The certificate's subject that may do everything.
     pub x509_super_user: Option<String>,
-    /// Names accepted by the ensemble scheme; None when it is not registered.
-    pub ensemble_names: Option<Vec<String>>,
+    /// Who the ensemble scheme lets in; None when it is not registered.
+    pub ensemble: Option<EnsembleNames>,
+}
+
+/// Who may go on after an auth packet of the scheme `ensemble`. One without a name always may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnsembleNames {
+    /// Everyone: `ensembleAuthName` is not set.
+    Any,
+    /// Those who say one of these.
+    Only(Vec<String>),
 }
 
 /// Why an auth packet got nobody in.
@@ -184,10 +194,14 @@ impl Auth {
                 Ok(ids)
             }
             "ip" => Ok(vec![Id::new("ip", peer)]),
-            "ensemble" => match &self.options.ensemble_names {
+            "ensemble" => match &self.options.ensemble {
                 None => Err(Refused::Failed),
-                Some(names) if names.iter().any(|name| name.as_bytes() == data) => Ok(Vec::new()),
-                Some(_) => Err(Refused::CloseSilently),
+                Some(EnsembleNames::Only(names))
+                    if !data.is_empty() && !names.iter().any(|name| name.as_bytes() == data) =>
+                {
+                    Err(Refused::CloseSilently)
+                }
+                Some(_) => Ok(Vec::new()),
             },
             _ => Err(Refused::Failed),
         }

@@ -22,6 +22,20 @@ fn digests_are_those_of_apache() {
     assert!(digest_id(DigestAlgorithm::Sha1, "nocolon").starts_with("nocolon:"));
 }
 
+/// What `compat-tests/java/Digests.java` prints: names, and the digest of `bob:geheim`.
+const JAVA_DIGESTS: &str = include_str!("../../fixtures/auth/digests.java-17.txt");
+
+#[test]
+fn every_hash_that_java_knows_by_name_gives_the_same_digest() {
+    for line in JAVA_DIGESTS.lines() {
+        let (name, digest) = line.split_once('\t').expect("a name and a digest");
+        let ours = DigestAlgorithm::of_java(name).map(|of| digest_id(of, "bob:geheim"));
+        let expect = (digest != "none").then(|| format!("bob:{digest}"));
+        assert_eq!(ours, expect, "{name}");
+    }
+    assert!(JAVA_DIGESTS.lines().count() > 50);
+}
+
 #[test]
 fn acl_ids_are_valid_as_in_apache() {
     let check = |scheme: &str, id: &str, expect: bool| {
@@ -42,6 +56,13 @@ fn acl_ids_are_valid_as_in_apache() {
     check("ip", "10.0.0", false);
     check("ip", "10.0.0.256", false);
     check("ip", "::1/64", true);
+    check("ip", "0.0.0.0/0", true);
+    check("ip", "10.0.0.1/-0", true);
+    check("ip", "::FFFF:A00:1", true);
+    check("ip", "::ffff:10.0.0.1", false);
+    check("ip", "fe80::1%eth0", false);
+    check("ip", "00001::", false);
+    check("ip", "1:2:3:4::5:6:7:8", false);
     check("sasl", "bob", false);
     check("nosuch", "x", false);
     assert_eq!(auth().fix_up(None, &[]), Err(Code::INVALID_ACL));
@@ -100,6 +121,32 @@ fn packets_give_identities() {
     }
     assert_eq!(a.authenticate(Some("digest"), None, ""), Err(Refused::Failed));
     assert_eq!(a.user_name(&Id::new("digest", "bob:hash")), "bob");
+}
+
+/// Apache's `EnsembleAuthenticationProvider`.
+#[test]
+fn the_ensemble_scheme_without_names_lets_every_name_in() {
+    let ask = |ensemble: Option<EnsembleNames>, name: &str| {
+        let auth = Auth::new(Options { ensemble, ..Options::default() });
+        auth.authenticate(Some("ensemble"), Some(name.as_bytes()), "")
+    };
+    let only = |names: &[&str]| {
+        Some(EnsembleNames::Only(names.iter().map(|name| (*name).to_owned()).collect()))
+    };
+    for name in ["", "home", "elsewhere"] {
+        assert_eq!(ask(Some(EnsembleNames::Any), name), Ok(Vec::new()), "{name}");
+        assert_eq!(ask(None, name), Err(Refused::Failed), "{name}");
+    }
+    for (name, expect) in [
+        ("home", Ok(Vec::new())),
+        ("attic", Ok(Vec::new())),
+        ("", Ok(Vec::new())),
+        ("home,attic", Err(Refused::CloseSilently)),
+        ("elsewhere", Err(Refused::CloseSilently)),
+    ] {
+        assert_eq!(ask(only(&["home", "attic"]), name), expect, "{name}");
+    }
+    assert_eq!(ask(only(&[]), "home"), Err(Refused::CloseSilently));
 }
 
 #[test]

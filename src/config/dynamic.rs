@@ -198,7 +198,12 @@ impl QuorumConfig {
                     .split_once('.')
                     .and_then(|(_, g)| number(g))
                     .ok_or_else(|| fail("the group has no number".to_owned(), hint))?;
-                for part in value.split(':').filter(|p| !p.is_empty()) {
+                // Java's split drops empty parts at the end, and gives one for an empty text.
+                let parts = match value.trim_end_matches(':') {
+                    "" if !value.is_empty() => None,
+                    parts => Some(parts.split(':')),
+                };
+                for part in parts.into_iter().flatten() {
                     let id = number(part)
                         .ok_or_else(|| fail(format!("{part:?} is not a server id"), hint))?;
                     if groups.insert(ServerId(id), group).is_some() {

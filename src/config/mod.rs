@@ -16,6 +16,7 @@
 pub mod diagnostic;
 pub mod dynamic;
 pub mod files;
+pub mod host;
 pub mod properties;
 pub mod settings;
 pub mod table;

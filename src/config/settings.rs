@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::dynamic::QuorumConfig;
 use super::version::CompatVersion;
+pub use crate::types::DigestAlgorithm;
 
 /// A place to listen or to dial: `host` is `None` for "all addresses".
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -258,8 +259,9 @@ pub struct Access {
     pub enforced_schemes: Vec<String>,
     /// Clients whose SASL login failed may go on without (`allowSaslFailedClients`).
     pub allow_sasl_failed_clients: bool,
-    /// Name of this ensemble for the `ensemble` scheme (`ensembleAuthName`).
-    pub ensemble_auth_name: Option<String>,
+    /// Names that the `ensemble` scheme lets in; `None`, when not set, is every name
+    /// (`ensembleAuthName`).
+    pub ensemble_auth_names: Option<Vec<String>>,
     /// Further schemes that are registered (`authProvider.*`).
     pub providers: Vec<AuthProvider>,
     /// Hard quotas are enforced (`enforceQuota`).
@@ -281,15 +283,6 @@ pub enum AuthProvider {
     Ip,
     /// `org.apache.zookeeper.server.auth.KeyAuthenticationProvider` (Apache's sample).
     Key,
-}
-
-/// Hash of the digest scheme.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DigestAlgorithm {
-    /// SHA-1, the default.
-    Sha1,
-    /// SHA-256.
-    Sha256,
 }
 
 /// Containers, TTL nodes, digests: how the tree behaves.

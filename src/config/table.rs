@@ -6,6 +6,8 @@
 
 mod keys;
 
+use crate::types::DigestAlgorithm;
+
 pub use keys::KEYS;
 
 /// How a key is reached.
@@ -44,6 +46,8 @@ pub enum Kind {
     Hours,
     /// A version such as 3.9.5.
     Version,
+    /// A name that Java has for a hash ([`DigestAlgorithm::of_java`]).
+    Digest,
 }
 
 impl Kind {
@@ -64,6 +68,10 @@ impl Kind {
             Kind::Word(words) => format!("one of {}", words.join(", ")),
             Kind::Hours => "hours, or a number with a unit: 500ms, 30s, 10m, 12h, 1d".to_owned(),
             Kind::Version => "a version such as 3.9.5".to_owned(),
+            Kind::Digest => {
+                let names: Vec<&str> = DigestAlgorithm::names().collect();
+                format!("one of {}", names.join(", "))
+            }
         }
     }
 
@@ -95,6 +103,9 @@ impl Kind {
                 None => Err("it is not a time".to_owned()),
             },
             Kind::Version => text.parse::<super::CompatVersion>().map(|_| ()),
+            Kind::Digest if DigestAlgorithm::of_java(text).is_none() => {
+                Err("Java knows no hash of this name".to_owned())
+            }
             _ => Ok(()),
         }
     }
@@ -174,6 +185,19 @@ impl Key {
         }
     }
 
+    /// `Ok` when `text` is a value of this key; else why not. What Java reads from the file itself is
+    /// decimal there, and so here; a system property may be hexadecimal.
+    ///
+    /// # Errors
+    /// What is wrong with the value.
+    pub fn check(&self, text: &str) -> Result<(), String> {
+        let is_number = matches!(self.kind, Kind::Int(..));
+        if is_number && self.place == Place::File && text.contains(['x', 'X']) {
+            return Err("it is not a decimal number".to_owned());
+        }
+        self.kind.check(text)
+    }
+
     /// True for a row that stands for a family of keys.
     pub fn is_family(&self) -> bool {
         self.name.ends_with('*')
@@ -182,7 +206,7 @@ impl Key {
     /// True when `name` is this key or one of its family.
     pub fn covers(&self, name: &str) -> bool {
         match self.name.strip_suffix('*') {
-            Some(prefix) => name.len() > prefix.len() && name.starts_with(prefix),
+            Some(prefix) => name.starts_with(prefix),
             None => self.name == name,
         }
     }

@@ -10,12 +10,12 @@ mod build;
 mod members;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::diagnostic::{ConfigErrors, Diagnostic, Origin, Severity, Warning};
 use super::files::Files;
-use super::properties;
+use super::properties::{self, Property};
 use super::settings::{Config, Source};
 use super::table::{self, Place, Status};
 use values::Values;
@@ -74,7 +74,7 @@ pub fn load_file(
             draft.error(
                 Diagnostic::new(
                     Severity::Error,
-                    format!("the configuration file {name} can't be read"),
+                    "the configuration file can't be read",
                     e.to_string(),
                 )
                 .at(Some(Origin::File { file: name }))
@@ -99,6 +99,7 @@ pub fn load_file(
                     .hint("a lone backslash is written \\\\"),
                 ),
                 Ok(lines) => {
+                    draft.warn_of_repetitions(&name, &lines);
                     for line in properties::last_wins(lines) {
                         let origin = Origin::Line { file: name.clone(), line: line.line };
                         draft.lines.push((line.key, line.value, origin));
@@ -169,6 +170,11 @@ struct Draft {
     errors: Vec<Diagnostic>,
 }
 
+/// Whether a value goes on behind a `#` that was meant to begin a comment.
+fn has_comment(value: &str) -> bool {
+    value.contains(" #") || value.contains("\t#")
+}
+
 /// `-D` keys that begin so are Java's own business.
 const JAVA_PREFIXES: &[&str] =
     &["java.", "javax.", "sun.", "jdk.", "com.", "org.", "file.", "user.", "os.", "line.", "path."];
@@ -192,6 +198,60 @@ impl Draft {
 
     fn warn(&mut self, diagnostic: Diagnostic) {
         self.warnings.push(diagnostic);
+    }
+
+    /// Says which keys are in a file more than once: only the last line counts.
+    fn warn_of_repetitions(&mut self, file: &str, lines: &[Property]) {
+        let mut told = BTreeSet::new();
+        for last in lines.iter().rev() {
+            let key = last.key.trim();
+            let others = lines.iter().filter(|l| l.key.trim() == key && l.line != last.line);
+            let others: Vec<String> = others.map(|l| l.line.to_string()).collect();
+            if others.is_empty() || !told.insert(key) {
+                continue;
+            }
+            self.warn(
+                Diagnostic::new(
+                    Severity::Warning,
+                    format!("{key} is given more than once"),
+                    format!("this line counts, and not that of line {}", others.join(", ")),
+                )
+                .at(Some(Origin::Line { file: file.to_owned(), line: last.line }))
+                .key(key)
+                .hint("remove all of them but one"),
+            );
+        }
+    }
+
+    /// Says what looks as in a shell, and is taken as it stands.
+    fn warn_of_text(&mut self, row: &table::Key, key: &str, value: &str, origin: &Origin) {
+        let mut say = |what: String, why: &str, hint: &str| {
+            let warning = Diagnostic::new(Severity::Warning, what, why);
+            self.warn(warning.at(Some(origin.clone())).key(key).hint(hint));
+        };
+        if has_comment(value) {
+            say(
+                format!("the value of {key} holds a #"),
+                "what follows it is part of the value, and no comment",
+                "write the comment on a line of its own",
+            );
+        }
+        if row.kind == table::Kind::Path && (value.starts_with('~') || value.contains('$')) {
+            say(
+                format!("{key}={value} is taken as it stands"),
+                "neither ~ nor a variable is replaced here, nor in Apache",
+                "write the path in full",
+            );
+        } else if matches!(key, "dataDir" | "dataLogDir")
+            && !value.starts_with(['/', '.'])
+            && *origin != Origin::Positional
+        {
+            say(
+                format!("{key}={value} is a relative path"),
+                "it is looked for in the directory that the server is started in",
+                "write the path in full, or put ./ before it",
+            );
+        }
     }
 
     /// A missing or contradictory value, with the origin of `key` where it has one.
@@ -240,6 +300,15 @@ impl Draft {
         }
         let key = stripped.unwrap_or(name);
         match table::find(key) {
+            Some(row) if row.place == Place::File => {
+                let why = "this key is read from the configuration file only, as in Apache";
+                self.warn(
+                    Diagnostic::new(Severity::Warning, format!("-D {name} has no effect"), why)
+                        .at(Some(Origin::Define))
+                        .key(name)
+                        .hint(format!("use --set {key}={value}")),
+                );
+            }
             Some(row) => {
                 let as_java = match row.place {
                     Place::File => false,
@@ -320,16 +389,20 @@ impl Draft {
     /// A known key: checks its value and says once what has no effect.
     fn accept(&mut self, key: &str, value: &str, origin: Origin) {
         let Some(row) = table::find(key) else { return };
-        if let Err(why) = row.kind.check(value) {
-            let expects = row.kind.expects();
+        if let Err(why) = row.check(value) {
+            let hint = match has_comment(value) {
+                true => "write the comment on a line of its own".to_owned(),
+                false => format!("{key} is {}: {}", row.kind.expects(), row.doc),
+            };
             self.error(
                 Diagnostic::new(Severity::Error, format!("{key}={value} can't be used"), why)
                     .at(Some(origin))
                     .key(key)
-                    .hint(format!("{key} is {expects}: {}", row.doc)),
+                    .hint(hint),
             );
             return;
         }
+        self.warn_of_text(row, key, value, &origin);
         // A feature that is switched off needs nothing built; that of syncEnabled is to switch off.
         let off = row.kind == table::Kind::Bool
             && value.eq_ignore_ascii_case("false")
@@ -364,5 +437,7 @@ impl Draft {
     }
 }
 
+#[cfg(test)]
+mod odd_tests;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use tokio::net::TcpListener;
 
 use crate::auth::{self, Auth};
-use crate::config::{AuthProvider, Config, DigestAlgorithm, Endpoint};
+use crate::config::{AuthProvider, Config, Endpoint};
 use crate::ops::Metrics;
 use crate::replica::conn::{Load, Rules};
 use crate::replica::limits::Limits;
@@ -56,17 +56,16 @@ pub fn auth_options(config: &Config) -> auth::Options {
     let has = |provider: &AuthProvider| access.providers.contains(provider);
     auth::Options {
         skip_acl: access.skip_acl,
-        digest: access.digest_enabled.then_some(match access.digest_algorithm {
-            DigestAlgorithm::Sha1 => auth::DigestAlgorithm::Sha1,
-            DigestAlgorithm::Sha256 => auth::DigestAlgorithm::Sha256,
-        }),
+        digest: access.digest_enabled.then_some(access.digest_algorithm),
         super_digest: access.super_digest.clone(),
         sasl: has(&AuthProvider::Sasl),
         let_any_sasl_user_do: access.let_any_sasl_user_do.clone(),
         x509: has(&AuthProvider::X509),
         x509_super_user: access.x509_super_user.clone(),
-        ensemble_names: has(&AuthProvider::Ensemble)
-            .then(|| access.ensemble_auth_name.iter().cloned().collect()),
+        ensemble: has(&AuthProvider::Ensemble).then(|| match &access.ensemble_auth_names {
+            None => auth::EnsembleNames::Any,
+            Some(names) => auth::EnsembleNames::Only(names.clone()),
+        }),
     }
 }
 

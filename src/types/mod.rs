@@ -5,6 +5,7 @@
 
 mod acl;
 mod code;
+mod digest_algorithm;
 mod id;
 pub mod java;
 mod namespaces;
@@ -15,6 +16,7 @@ mod zxid;
 
 pub use acl::{Acl, Id, Perms, open_acl, read_acl};
 pub use code::Code;
+pub use digest_algorithm::DigestAlgorithm;
 pub use id::{ConnId, LinkId, ServerId, SessionId, Xid};
 pub use namespaces::{Namespaces, Tally};
 pub use stat::{CreateMode, OwnerKind, OwnerRules, Stat, StatPersisted};

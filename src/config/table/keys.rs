@@ -1,6 +1,6 @@
 //! The rows of [`super`]: data only, in the order of Apache's administrator guide.
 
-use super::Kind::{Bool, Float, Host, Hours, Int, Path, Text, Version, Word, YesNo};
+use super::Kind::{Bool, Digest, Float, Host, Hours, Int, Path, Text, Version, Word, YesNo};
 use super::Place::{Bare, File, Property, PropertyOrBare};
 use super::Status::{Honoured, Ignored, NotYet, Refused};
 use super::{Key, Kind, Place, Status};
@@ -227,7 +227,7 @@ pub const KEYS: &[Key] = &[
     row("skipACL", Property, YesNo, "no", Honoured, "ACLs are not checked"),
     row("enableEagerACLCheck", Property, Bool, "false", NotYet("the early check isn't built yet; the leader's check is"), "members check ACLs before they forward a write"),
     row("DigestAuthenticationProvider.enabled", Property, Bool, "true", Honoured, "the digest scheme exists"),
-    row("DigestAuthenticationProvider.digestAlg", Property, Word(&["SHA1", "SHA-1", "SHA-256", "SHA256"]), "SHA1", Honoured, "hash of the digest scheme"),
+    row("DigestAuthenticationProvider.digestAlg", Property, Digest, "SHA1", Honoured, "hash of the digest scheme"),
     row("DigestAuthenticationProvider.superDigest", Property, Text, "", Honoured, "user:hash of the one who may do everything"),
     row("X509AuthenticationProvider.superUser", Property, Text, "", TLS, "DN that may do everything"),
     row("IPAuthenticationProvider.usexforwardedfor", Property, Bool, "false", ADMIN, "the admin server believes X-Forwarded-For"),
@@ -240,7 +240,7 @@ pub const KEYS: &[Key] = &[
     row("enforce.auth.schemes", Property, Text, "", Honoured, "schemes of which one is needed"),
     row("sessionRequireClientSASLAuth", Property, Bool, "false", Honoured, "a session must authenticate by SASL"),
     row("allowSaslFailedClients", Property, Bool, "false", SASL, "clients whose SASL login failed may go on"),
-    row("ensembleAuthName", Property, Text, "", Honoured, "name of this ensemble for the ensemble scheme"),
+    row("ensembleAuthName", Property, Text, "", Honoured, "names of this ensemble for the ensemble scheme, with commas between; any name will do when not set"),
     row("requireKerberosConfig", Property, Bool, "false", SASL, "refuse to start without a Kerberos realm"),
     row("sasl.serverconfig", Property, Text, "Server", SASL, "section of the JAAS file for clients"),
     row("kerberos.canonicalizeHostNames", Property, Bool, "false", SASL, "look host names up for Kerberos"),

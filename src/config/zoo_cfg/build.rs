@@ -3,6 +3,7 @@
 
 use super::super::diagnostic::{Diagnostic, Severity};
 use super::super::files::Files;
+use super::super::host;
 use super::super::settings::*;
 use super::super::table;
 use super::super::version::CompatVersion;
@@ -18,7 +19,7 @@ impl Draft {
     /// The configuration; `None`, or errors in `self`, when it can't be used.
     pub(super) fn build(&mut self, files: &dyn Files) -> Option<Config> {
         let timing = self.timing();
-        let mut listen = self.listen();
+        let mut listen = self.listen(files);
         let access = self.access();
         let metrics = self.metrics();
         self.sasl_rules();
@@ -33,15 +34,12 @@ impl Draft {
         };
         let storage = self.storage();
         let quorum = self.quorum(&data_dir, &mut listen, &timing, files);
-        if listen.client.is_none() && listen.secure_client.is_none() {
-            self.warn(
-                Diagnostic::new(
-                    Severity::Warning,
-                    "no client can connect",
-                    "neither clientPort nor secureClientPort is set",
-                )
-                .hint("add clientPort=2181"),
-            );
+        if listen.client.is_none() && !self.values.is_set("clientPortAddress") {
+            let why = match listen.secure_client {
+                Some(_) => "secureClientPort alone serves nobody: TLS isn't built yet",
+                None => "no client could connect",
+            };
+            self.invalid("clientPort", "clientPort is not set", why, "add clientPort=2181");
         }
         let v = &self.values;
         let version = v.text("compat.version").and_then(|t| t.parse::<CompatVersion>().ok());
@@ -112,7 +110,7 @@ impl Draft {
             admin: Admin {
                 enabled: v.bool("admin.enableServer"),
                 listen: Endpoint {
-                    host: v.text("admin.serverAddress").filter(|h| h != "0.0.0.0"),
+                    host: v.text("admin.serverAddress").and_then(|h| host::to_listen_on(&h)),
                     port: v.port("admin.serverPort"),
                 },
                 idle_timeout_ms: v.u64("admin.idleTimeout"),
@@ -194,9 +192,9 @@ impl Draft {
         timing
     }
 
-    fn listen(&mut self) -> Listen {
-        let client = self.endpoint("clientPort", "clientPortAddress");
-        let secure_client = self.endpoint("secureClientPort", "secureClientPortAddress");
+    fn listen(&mut self, files: &dyn Files) -> Listen {
+        let client = self.endpoint("clientPort", "clientPortAddress", files);
+        let secure_client = self.endpoint("secureClientPort", "secureClientPortAddress", files);
         let v = &self.values;
         Listen {
             client,
@@ -213,10 +211,20 @@ impl Draft {
         }
     }
 
-    fn endpoint(&mut self, port: &str, address: &str) -> Option<Endpoint> {
+    fn endpoint(&mut self, port: &str, address: &str, files: &dyn Files) -> Option<Endpoint> {
         if self.values.is_set(port) {
-            let host = self.values.text(address).filter(|h| h != "0.0.0.0");
-            let host = host.map(|h| h.trim_matches(['[', ']']).to_owned());
+            let name = self.values.text(address);
+            if let Some(name) = &name
+                && let Err(error) = host::address(name, files)
+            {
+                self.invalid(
+                    address,
+                    &format!("{address}={name} is no address of a machine"),
+                    &error.to_string(),
+                    "name a host that is known, or an address: IPv6 ones may be in brackets",
+                );
+            }
+            let host = name.and_then(|name| host::to_listen_on(&name));
             return Some(Endpoint { host, port: self.values.port(port) });
         }
         if self.values.is_set(address) {
@@ -338,6 +346,7 @@ impl Draft {
         }
         providers.sort_unstable();
         providers.dedup();
+        self.warn_of_providers(&providers);
         let sasl_required = self.values.bool("sessionRequireClientSASLAuth");
         let mut enforced_schemes = self.values.list("enforce.auth.schemes");
         if sasl_required && !enforced_schemes.iter().any(|s| s == "sasl") {
@@ -360,11 +369,7 @@ impl Draft {
             skip_acl: v.bool("skipACL"),
             eager_acl_check: v.bool("enableEagerACLCheck"),
             digest_enabled: v.bool("DigestAuthenticationProvider.enabled"),
-            digest_algorithm: if algorithm.to_ascii_uppercase().ends_with("256") {
-                DigestAlgorithm::Sha256
-            } else {
-                DigestAlgorithm::Sha1
-            },
+            digest_algorithm: DigestAlgorithm::of_java(&algorithm).unwrap_or_default(),
             super_digest: v.text("DigestAuthenticationProvider.superDigest"),
             super_users,
             x509_super_user: v.text("X509AuthenticationProvider.superUser"),
@@ -373,9 +378,36 @@ impl Draft {
             enforce_auth,
             enforced_schemes,
             allow_sasl_failed_clients: v.bool("allowSaslFailedClients"),
-            ensemble_auth_name: v.text("ensembleAuthName"),
+            ensemble_auth_names: v.origin("ensembleAuthName").map(|_| v.list("ensembleAuthName")),
             providers,
             enforce_quota: v.bool("enforceQuota"),
+        }
+    }
+
+    /// Says which of the providers are known and not there.
+    fn warn_of_providers(&mut self, providers: &[AuthProvider]) {
+        for (provider, name, scheme) in [
+            (AuthProvider::Sasl, "SASLAuthenticationProvider", "sasl"),
+            (AuthProvider::X509, "X509AuthenticationProvider", "x509"),
+            (AuthProvider::Key, "KeyAuthenticationProvider", "key"),
+        ] {
+            if !providers.contains(&provider) {
+                continue;
+            }
+            let class = format!("{AUTH_PACKAGE}{name}");
+            let given = self.values.family("authProvider.").find(|(_, given)| *given == class);
+            let key = given.map_or("", |(key, _)| key).to_owned();
+            let origin = self.values.origin(&key).cloned();
+            let why = match provider {
+                AuthProvider::Key => {
+                    "it is Apache's sample of a provider; ACLs of its scheme are \
+                                      invalid here"
+                }
+                _ => "the provider isn't built yet, so nobody can have an identity of its scheme",
+            };
+            let what = format!("nobody can log in with the scheme {scheme}");
+            let warning = Diagnostic::new(Severity::Warning, what, why).at(origin);
+            self.warn(warning.key(key));
         }
     }
 
@@ -402,7 +434,7 @@ impl Draft {
             DEFAULT_PROVIDER | NULL_PROVIDER => Metrics { prometheus: None },
             PROMETHEUS_PROVIDER => {
                 let v = &self.values;
-                let host = v.text("metricsProvider.httpHost").filter(|h| h != "0.0.0.0");
+                let host = v.text("metricsProvider.httpHost").and_then(|h| host::to_listen_on(&h));
                 let endpoint = |key: &str| {
                     let port = u16::try_from(v.int(key)).ok()?;
                     Some(Endpoint { host: host.clone(), port })

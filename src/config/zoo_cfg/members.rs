@@ -1,6 +1,7 @@
 //! The membership: server lines here or in the dynamic file, `myid`, role, client address
 //! (`QuorumPeerConfig.setupQuorumPeerConfig`).
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::types::ServerId;
@@ -8,6 +9,7 @@ use crate::types::ServerId;
 use super::super::diagnostic::{Diagnostic, Origin, Severity};
 use super::super::dynamic::{DynamicError, HostPort, QuorumConfig, Role, parse_role};
 use super::super::files::Files;
+use super::super::host;
 use super::super::properties;
 use super::super::settings::{Endpoint, Listen, Quorum, Source, Timing};
 use super::super::table;
@@ -37,7 +39,7 @@ impl Draft {
             self.membership_rules(config);
             role = self.role(config, my_id);
             if let Some(id) = my_id {
-                self.client_address(config, ServerId(id), listen);
+                self.client_address(config, ServerId(id), listen, files);
             }
         } else if !self.values.bool("standaloneEnabled") && self.errors.is_empty() {
             self.invalid(
@@ -197,10 +199,14 @@ impl Draft {
                     "a dynamic file has server, group and weight lines only"
                 };
                 self.error(
-                    Diagnostic::new(Severity::Error, format!("{key} must not be in {name}"), why)
-                        .at(at(line.line))
-                        .key(key)
-                        .hint("move the line to the static file, or remove it"),
+                    Diagnostic::new(
+                        Severity::Error,
+                        format!("{key} must not be in the dynamic configuration file"),
+                        why,
+                    )
+                    .at(at(line.line))
+                    .key(key)
+                    .hint("move the line to the static file, or remove it"),
                 );
                 fine = false;
             }
@@ -232,27 +238,44 @@ impl Draft {
         self.member_file(&name.display().to_string(), &bytes, None, multi_address)
     }
 
+    /// The first line of `myid`; like Apache's, it takes no blanks. A directory of that name is no
+    /// `myid`.
     fn my_id(&mut self, data_dir: &Path, files: &dyn Files) -> Option<i64> {
         let path = data_dir.join("myid");
-        let bytes = files.read(&path).ok()?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let first = text.lines().next().unwrap_or("").trim().to_owned();
-        match first.parse() {
-            Ok(id) => Some(id),
-            Err(_) => {
-                let file = path.display().to_string();
-                self.error(
-                    Diagnostic::new(
-                        Severity::Error,
-                        format!("server id {first:?} is not a number"),
-                        "the first line of myid is the N of this server's server.N line",
-                    )
-                    .at(Some(Origin::Line { file, line: 1 }))
-                    .hint("write the number alone on the first line"),
-                );
-                None
+        let file = path.display().to_string();
+        let bytes = match files.read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+                return None;
             }
+            Err(e) => {
+                self.error(
+                    Diagnostic::new(Severity::Error, "myid can't be read", e.to_string())
+                        .at(Some(Origin::File { file }))
+                        .hint("the user that runs the server must be able to read it"),
+                );
+                return None;
+            }
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let first = text.split(['\n', '\r']).next().unwrap_or("");
+        let id = first.parse();
+        if id.is_err() {
+            let hint = match first.trim().parse::<i64>() {
+                Ok(id) => format!("write {id} without blanks around it"),
+                Err(_) => "write the number alone on the first line".to_owned(),
+            };
+            self.error(
+                Diagnostic::new(
+                    Severity::Error,
+                    format!("server id {first:?} is not a number"),
+                    "the first line of myid is the N of this server's server.N line",
+                )
+                .at(Some(Origin::Line { file, line: 1 }))
+                .hint(hint),
+            );
         }
+        id.ok()
     }
 
     /// `QuorumPeerConfig.parseDynamicConfig`.
@@ -328,8 +351,14 @@ impl Draft {
     }
 
     /// The client address of the server line and of the static file must agree; whichever is there
-    /// counts for both.
-    fn client_address(&mut self, config: &mut QuorumConfig, id: ServerId, listen: &mut Listen) {
+    /// counts for both. Compared are addresses and not texts (Apache `setupClientPort`).
+    fn client_address(
+        &mut self,
+        config: &mut QuorumConfig,
+        id: ServerId,
+        listen: &mut Listen,
+        files: &dyn Files,
+    ) {
         let Some(member) = config.members.get_mut(&id) else { return };
         match (&member.client, &listen.client) {
             (None, None) => {}
@@ -342,12 +371,16 @@ impl Draft {
             }
             (Some(client), stated) => {
                 let client = client.clone();
-                let host = Some(client.host.clone()).filter(|h| h != "0.0.0.0");
-                let from_line = Endpoint { host, port: client.port };
+                let from_line =
+                    Endpoint { host: host::to_listen_on(&client.host), port: client.port };
                 let clash = match stated {
                     None => false,
                     Some(Endpoint { host: None, port }) => *port != client.port,
-                    Some(endpoint) => *endpoint != from_line,
+                    Some(Endpoint { host: Some(stated), port }) => {
+                        let of_line = host::address(&client.host, files).ok();
+                        let same = host::address(stated, files).is_ok_and(|a| Some(a) == of_line);
+                        *port != client.port || !same
+                    }
                 };
                 if clash {
                     let stated = stated.as_ref().map_or_else(String::new, ToString::to_string);

@@ -93,7 +93,7 @@ impl Subject {
         let auth = crate::auth::Options {
             digest: Some(crate::auth::DigestAlgorithm::Sha1),
             super_digest: Some(SUPER.to_string()),
-            ensemble_names: Some(vec!["home".to_string()]),
+            ensemble: Some(crate::auth::EnsembleNames::Only(vec!["home".to_string()])),
             ..Default::default()
         };
         let options = Options {

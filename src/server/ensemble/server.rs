@@ -17,7 +17,7 @@ use super::node::Node;
 use super::setup::Setup;
 use super::shell::Shell;
 use crate::config::dynamic::HostPort;
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, host};
 use crate::host::start;
 use crate::host::transfer::Cell;
 use crate::ops::Metrics;
@@ -78,7 +78,7 @@ async fn accept(
     let mut accepting = AbortOnDrop(tokio::spawn(Arc::clone(&clients).accept(listener)));
     while addresses.changed().await.is_ok() {
         let Some(HostPort { host, port }) = addresses.borrow_and_update().clone() else { continue };
-        let wanted = Endpoint { host: Some(host).filter(|host| host != "0.0.0.0"), port };
+        let wanted = Endpoint { host: host::to_listen_on(&host), port };
         if wanted == endpoint {
             continue;
         }
