@@ -95,6 +95,8 @@ pub struct Needs {
     pub digests: bool,
     /// `data_dir_size`, `log_dir_size`.
     pub sizes: bool,
+    /// `quotas`.
+    pub quotas: bool,
 }
 
 /// What a word changes; the shell does it after taking the [`Stats`].
@@ -145,6 +147,7 @@ impl Word {
             Word::Dump => Needs { sessions: true, ..none },
             Word::Wchs | Word::Wchc | Word::Wchp => Needs { watches: true, ..none },
             Word::Hash => Needs { digests: true, ..none },
+            Word::Mntr => Needs { quotas: true, ..none },
             Word::Conf | Word::Dirs => Needs { sizes: true, ..none },
             _ => none,
         }

@@ -229,6 +229,11 @@ impl Member {
         self.outstanding.len() + self.forwarded.outstanding() + self.syncs.len()
     }
 
+    /// See [`Prep::take_over_quota`]; only a leader prepares.
+    pub fn take_over_quota(&mut self) -> Vec<Box<str>> {
+        self.prep.take_over_quota()
+    }
+
     /// Syncs that wait for a quorum.
     pub fn pending_syncs(&self) -> usize {
         self.syncs.len()

@@ -205,6 +205,11 @@ impl Replica {
         }
     }
 
+    /// See [`Prep::take_over_quota`].
+    pub fn take_over_quota(&mut self) -> Vec<Box<str>> {
+        self.prep.take_over_quota()
+    }
+
     /// Requests that are not answered yet.
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()

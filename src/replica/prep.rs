@@ -73,7 +73,12 @@ pub struct Prep {
     digest: i64,
     /// Bytes by which the ACLs of the request at hand have grown.
     expanded: usize,
+    /// First parts of the paths of requests that a quota has refused; see [`Prep::take_over_quota`].
+    over_quota: Vec<Box<str>>,
 }
+
+/// Refusals by quota that are remembered until somebody asks.
+const OVER_QUOTA_MAX: usize = 1000;
 
 /// Bytes of paths in a closeSession transaction. Without them it says the same (as where
 /// `closeSessionTxn.enabled` is off), and every reader takes it (ZOOKEEPER-4306).
@@ -91,7 +96,15 @@ impl Prep {
     /// Prepares on top of `state`, whose last transaction is the last one there is.
     pub fn new(options: PrepOptions, auth: Auth, state: &StateMachine) -> Prep {
         let overlay = Overlay::default();
-        let mut prep = Prep { options, auth, overlay, zxid: Zxid(0), digest: 0, expanded: 0 };
+        let mut prep = Prep {
+            options,
+            auth,
+            overlay,
+            zxid: Zxid(0),
+            digest: 0,
+            expanded: 0,
+            over_quota: Vec::new(),
+        };
         prep.reset(state);
         prep
     }
@@ -111,6 +124,12 @@ impl Prep {
     /// Outstanding changes.
     pub fn outstanding(&self) -> usize {
         self.overlay.len()
+    }
+
+    /// The first parts of the paths that a quota has refused since the last call, one for each
+    /// request; for metrics, so no more than [`OVER_QUOTA_MAX`] of them.
+    pub fn take_over_quota(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.over_quota)
     }
 
     /// The tree has applied everything up to `zxid`.
@@ -542,7 +561,7 @@ impl Prep {
     /// Hard limits refuse when `zookeeper.enforceQuota` says so; they count what is applied, not
     /// what is outstanding (Apache `ZooKeeperServer.checkQuota`).
     fn check_quota(
-        &self,
+        &mut self,
         state: &StateMachine,
         at: &str,
         bytes: i64,
@@ -555,6 +574,10 @@ impl Prep {
         let over = |limit: i64, value: i64| limit >= 0 && value > limit;
         let bytes_over = bytes != 0 && over(quota.bytes_hard_limit, quota.bytes + bytes);
         if count > 0 && over(quota.count_hard_limit, quota.count + count) || bytes_over {
+            let namespace = at.split('/').nth(1).unwrap_or_default();
+            if self.over_quota.len() < OVER_QUOTA_MAX {
+                self.over_quota.push(namespace.into());
+            }
             return Err(Code::QUOTA_EXCEEDED);
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::ops::Metrics;
-use crate::ops::metrics::{Advanced, Basic, BasicSet, Counter};
+use crate::ops::metrics::{Advanced, Basic, BasicSet, Counter, CounterSet};
 use crate::ops::stats::{LeaderStats, Mode, QuorumStats};
 use crate::replica::conn::{Rules, Submit};
 use crate::replica::session::Sessions;
@@ -221,6 +221,7 @@ impl Node {
                     }
                 }
             }
+            count_over_quota(&shared.metrics, self.replica.take_over_quota());
             let (queued, metrics) = (requests.len() as u64, &shared.metrics);
             metrics.add(Counter::PrepProcessorRequestQueued, queued);
             metrics.add(Counter::SyncProcessorRequestQueued, queued);
@@ -295,6 +296,13 @@ impl Node {
                 None => tracing::warn!("too busy to snapshot: the last one is still being written"),
             }
         }
+    }
+}
+
+/// Adds the requests that a quota has refused to the metrics.
+pub fn count_over_quota(metrics: &Metrics, namespaces: Vec<Box<str>>) {
+    for namespace in namespaces {
+        metrics.add_for(CounterSet::QuotaExceededErrorPerNamespace, &namespace, 1);
     }
 }
 

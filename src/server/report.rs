@@ -9,10 +9,11 @@ use std::time::Duration;
 use crate::config::{Config, MemberAddress, QuorumConfig, Role, Whitelist};
 use crate::ops::four_letter;
 use crate::ops::stats::{
-    Conf, Connection, ConnectionSession, ExpirySets, Latency, Memory, Mode, QuorumConf, Sessions,
-    Stats,
+    Conf, Connection, ConnectionSession, ExpirySets, Latency, Memory, Mode, QuorumConf, QuotaStats,
+    Sessions, Stats,
 };
 use crate::ops::{Effect, Environment, Metrics, Word, format};
+use crate::state::NamespaceQuota;
 use crate::storage::disk::DiskRef;
 use crate::storage::names::dir_size;
 use crate::types::{ConnId, SessionId};
@@ -222,6 +223,10 @@ impl Reporter {
             stats.data_size = state.approximate_data_size();
             stats.ephemerals_count = state.ephemerals_count() as u64;
             stats.global_sessions = state.sessions().len() as u64;
+            if needs.quotas {
+                let sums = state.quotas_by_namespace().into_iter();
+                stats.quotas = sums.map(quota_stats).collect();
+            }
             if needs.digests {
                 stats.digests = state.digest_log().map(|(zxid, d)| (zxid.0, d)).collect();
             }
@@ -357,6 +362,16 @@ impl Reporter {
             observer: me.role == Role::Observer,
             membership: Some(members.to_string()),
         })
+    }
+}
+
+fn quota_stats((namespace, sum): (String, NamespaceQuota)) -> QuotaStats {
+    QuotaStats {
+        namespace,
+        count_limit: sum.count_limit,
+        bytes_limit: sum.bytes_limit,
+        count_usage: sum.count,
+        bytes_usage: sum.bytes,
     }
 }
 

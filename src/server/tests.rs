@@ -437,6 +437,63 @@ fn four_letter_words_are_answered_and_closed() {
     server.stop();
 }
 
+/// The numbers of `q` and `hard` are what Apache 3.9.5 said after the same requests; a second quota
+/// below `soft` is added as `QuotaMetricsUtils` adds it.
+#[test]
+fn quotas_are_told_by_namespace() {
+    let dir = Dir::new("quotas");
+    let server = Server::start(&dir.0, "4lw.commands.whitelist=mntr\nenforceQuota=true");
+    let mut raw = Raw::connect(server.address());
+    let limit = |raw: &mut Raw, path: &str, limits: &[u8]| {
+        let node = format!("/zookeeper/quota{path}");
+        raw.create(&node, b"");
+        raw.create(&format!("{node}/zookeeper_limits"), limits);
+        raw.create(&format!("{node}/zookeeper_stats"), b"count=0,bytes=0");
+    };
+    for (path, limits) in [
+        ("/q", &b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=3"[..]),
+        ("/hard", b"count=-1,bytes=-1=;byteHardLimit=10;countHardLimit=-1"),
+        ("/soft", b"count=5,bytes=-1"),
+    ] {
+        raw.create(path, b"");
+        limit(&mut raw, path, limits);
+    }
+    raw.create("/q/deep", b"");
+    raw.create("/q/a", b"x");
+    for path in ["/q/b", "/q/c", "/q/d"] {
+        let (header, _) = raw.call(OpCode::CREATE, &create(path, b"y"));
+        assert_eq!(header.err, crate::types::Code::QUOTA_EXCEEDED.0, "{path}");
+    }
+    raw.call(OpCode::SET_DATA, &set("/q/deep", b"01234"));
+    raw.call(OpCode::SET_DATA, &set("/hard", b"0123456789abcdef"));
+    // Below a namespace that has a quota already, more add up.
+    raw.create("/soft/sub", b"123");
+    raw.create("/zookeeper/quota/soft/sub", b"");
+    raw.create("/zookeeper/quota/soft/sub/zookeeper_limits", b"count=2,bytes=9");
+    let mut words = Raw::dial(server.address());
+    words.stream.write_all(b"mntr").expect("written");
+    let mut text = String::new();
+    words.stream.read_to_string(&mut text).expect("an answer");
+    for (namespace, name, value) in [
+        ("q", "count_limit", "3"),
+        ("q", "bytes_limit", "-1"),
+        ("q", "count_usage", "3"),
+        ("q", "bytes_usage", "6"),
+        ("q", "exceeded_error", "3"),
+        ("hard", "count_limit", "-1"),
+        ("hard", "bytes_limit", "10"),
+        ("hard", "count_usage", "1"),
+        ("hard", "bytes_usage", "0"),
+        ("hard", "exceeded_error", "1"),
+        ("soft", "count_limit", "7"),
+        ("soft", "bytes_limit", "8"),
+    ] {
+        let line = format!("zk_{namespace}_quota_{name}_per_namespace\t{value}\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
+    server.stop();
+}
+
 /// Apache closes without a word when the eight bytes of the mask are not there.
 #[test]
 fn nobody_waits_for_the_mask_of_stmk() {

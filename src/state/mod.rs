@@ -37,7 +37,7 @@ pub use change::{Change, SubResult, TxnResult};
 pub use digest::node_digest;
 pub use load::{NodeBatch, StateLoader};
 pub use node::NodeRef;
-pub use quota::{QuotaView, StatsTrack};
+pub use quota::{NamespaceQuota, QuotaView, StatsTrack};
 pub use session::SessionTable;
 pub use snapshot::SnapshotCursor;
 pub use watch::EventKind;

@@ -35,6 +35,23 @@ pub struct QuotaView {
     pub bytes: i64,
 }
 
+/// All quotas below one top-level node, added up as Apache does (`QuotaMetricsUtils`): a limit that
+/// is not set counts as -1.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct NamespaceQuota {
+    /// Limit of the number of nodes: the hard one, else the soft one.
+    pub count_limit: i64,
+    /// Limit of the data in bytes, likewise.
+    pub bytes_limit: i64,
+    /// Nodes there are.
+    pub count: i64,
+    /// Bytes of data there are.
+    pub bytes: i64,
+}
+
+/// Of more quotas than these no sums are made: whoever reads them holds the state for long.
+pub const QUOTAS_SUMMED_MAX: usize = 2000;
+
 /// The content of a limits or a stats node: `count=<n>,bytes=<n>`, then optionally
 /// `=;byteHardLimit=<n>;countHardLimit=<n>` (the odd `=` keeps old parsers working).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -163,6 +180,19 @@ impl QuotaTrie {
         }
     }
 
+    /// The paths that have a quota, in no order.
+    pub fn paths(&self) -> Vec<String> {
+        let (mut paths, mut open) = (Vec::new(), vec![(0, String::new())]);
+        while let Some((at, path)) = open.pop() {
+            let children = self.nodes[at].children.iter();
+            open.extend(children.map(|(name, &child)| (child as usize, format!("{path}/{name}"))));
+            if self.nodes[at].has_quota {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+
     /// The longest prefix of `path` with a quota.
     #[inline]
     pub fn nearest<'p>(&self, path: &'p str) -> Option<&'p str> {
@@ -191,16 +221,44 @@ pub(super) fn subject(parent: &str) -> Option<&str> {
 }
 
 impl StateMachine {
+    /// What a node with limits or usage says.
+    fn track(&self, prefix: &str, name: &str) -> StatsTrack {
+        let node = self.tree.find(&format!("{QUOTA}{prefix}/{name}"));
+        let data = node.and_then(|id| self.tree.nodes[id].data());
+        StatsTrack::parse(data.unwrap_or_default())
+    }
+
+    /// Limits and usage of all quotas by the first part of their paths, in order of name. Nothing
+    /// when there are more than [`QUOTAS_SUMMED_MAX`] of them.
+    pub fn quotas_by_namespace(&self) -> Vec<(String, NamespaceQuota)> {
+        // Paths of quotas that are gone stay in the trie for a while.
+        if self.quotas.quotas > QUOTAS_SUMMED_MAX || self.quotas.nodes.len() > 4 * QUOTAS_SUMMED_MAX
+        {
+            return Vec::new();
+        }
+        let mut sums: std::collections::BTreeMap<String, NamespaceQuota> = Default::default();
+        for path in self.quotas.paths() {
+            let (limits, usage) = (self.track(&path, LIMITS), self.track(&path, STATS));
+            let either = |hard: i64, soft: i64| if hard > -1 { hard } else { soft };
+            let sum =
+                sums.entry(path.split('/').nth(1).unwrap_or_default().to_owned()).or_default();
+            for (sum, more) in [
+                (&mut sum.count_limit, either(limits.count_hard_limit(), limits.count())),
+                (&mut sum.bytes_limit, either(limits.bytes_hard_limit(), limits.bytes())),
+                (&mut sum.count, usage.count()),
+                (&mut sum.bytes, usage.bytes()),
+            ] {
+                *sum = sum.wrapping_add(more);
+            }
+        }
+        sums.into_iter().collect()
+    }
+
     /// The quota that `path` falls under (the nearest; the root's is ignored), whether the node
     /// exists or not.
     pub fn quota_of(&self, path: &str) -> Option<QuotaView> {
         let prefix = self.quotas.nearest(path)?;
-        let read = |name| {
-            let node = self.tree.find(&format!("{QUOTA}{prefix}/{name}"));
-            let data = node.and_then(|id| self.tree.nodes[id].data());
-            StatsTrack::parse(data.unwrap_or_default())
-        };
-        let (limits, usage) = (read(LIMITS), read(STATS));
+        let (limits, usage) = (self.track(prefix, LIMITS), self.track(prefix, STATS));
         Some(QuotaView {
             prefix: prefix.to_owned(),
             count_limit: limits.count(),

@@ -32,7 +32,7 @@ use crate::replica::ensemble::Member;
 use crate::server::inbox::Inbox;
 use crate::server::lanes::Wakes;
 use crate::server::line::{Line, Outlets};
-use crate::server::node::{Event, Shared, View, count};
+use crate::server::node::{Event, Shared, View, count, count_over_quota};
 use crate::server::quorum_link;
 use crate::server::snapshotter::Snapshotter;
 use crate::state::StateMachine;
@@ -243,6 +243,7 @@ impl Running {
         }
         self.reports = reports;
         self.node.flush(&mut self.around);
+        count_over_quota(&self.around.shared.metrics, self.node.member.take_over_quota());
         let wall = self.around.shared.clock.wall();
         self.around.figures.end_turn(wall, self.node.member.peer().stats().syncs);
         if let Some(leader) = &mut self.around.shared.view.write().leader {

@@ -21,6 +21,18 @@ fn limits_are_read_and_written_as_apache_writes_them() {
 }
 
 #[test]
+fn the_paths_of_a_trie_are_those_that_have_a_quota() {
+    let mut trie = QuotaTrie::new();
+    for path in ["/a", "/a/b/c", "/x/y", ""] {
+        trie.add(path);
+    }
+    trie.remove("/a");
+    let mut paths = trie.paths();
+    paths.sort();
+    assert_eq!(paths, ["/a/b/c", "/x/y"]);
+}
+
+#[test]
 fn the_nearest_prefix_by_whole_parts() {
     let mut trie = QuotaTrie::new();
     assert_eq!(trie.nearest("/a"), None);
