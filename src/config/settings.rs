@@ -600,3 +600,14 @@ pub struct Operations {
     /// How long the monitor sleeps, ms (`jvm.pause.sleep.time.ms`).
     pub pause_sleep_ms: u64,
 }
+
+/// The secret in the content of a `session.secretFile`: without blanks around it, 16 bytes or more.
+///
+/// # Errors
+/// It is shorter.
+pub fn session_secret(content: &[u8]) -> Result<&[u8], String> {
+    match content.trim_ascii() {
+        secret if secret.len() < 16 => Err("it holds fewer than 16 bytes".to_owned()),
+        secret => Ok(secret),
+    }
+}

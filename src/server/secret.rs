@@ -33,9 +33,16 @@ pub fn standalone(data_dir: &Path, state: &StateMachine) -> io::Result<Passwords
             );
             io::Error::new(io::ErrorKind::InvalidData, what)
         }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => create(&path, state),
-        Err(e) => Err(e),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            create(&path, state).map_err(|e| named(&path, e))
+        }
+        Err(e) => Err(named(&path, e)),
     }
+}
+
+/// The same error with the file's name before it.
+pub fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 fn create(path: &Path, state: &StateMachine) -> io::Result<Passwords> {

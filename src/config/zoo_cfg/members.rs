@@ -11,7 +11,7 @@ use super::super::dynamic::{DynamicError, HostPort, QuorumConfig, Role, parse_ro
 use super::super::files::Files;
 use super::super::host;
 use super::super::properties;
-use super::super::settings::{Endpoint, Listen, Quorum, Source, Timing};
+use super::super::settings::{Endpoint, Listen, Quorum, Source, Timing, session_secret};
 use super::super::table;
 use super::Draft;
 
@@ -96,8 +96,22 @@ impl Draft {
             ssl: v.bool("sslQuorum"),
             port_unification: v.bool("portUnification"),
         };
-        self.distributed_rules(&quorum, data_dir);
+        self.distributed_rules(&quorum, data_dir, files);
         quorum
+    }
+
+    /// Members that are given a secret for the passwords of sessions need it at the start.
+    fn secret_file(&mut self, files: &dyn Files) {
+        let Some(path) = self.values.path("session.secretFile") else { return };
+        let secret = files.read(&path).map_err(|error| error.to_string());
+        if let Err(why) = secret.and_then(|bytes| session_secret(&bytes).map(|_| ())) {
+            self.invalid(
+                "session.secretFile",
+                &format!("there is no secret in {}", path.display()),
+                &why,
+                "put the same 16 random bytes or more into this file on all members",
+            );
+        }
     }
 
     fn dynamic_error(&mut self, error: DynamicError, origin: Option<Origin>) {
@@ -397,11 +411,12 @@ impl Draft {
     }
 
     /// `QuorumPeerConfig.checkValidity`.
-    fn distributed_rules(&mut self, quorum: &Quorum, data_dir: &Path) {
+    fn distributed_rules(&mut self, quorum: &Quorum, data_dir: &Path, files: &dyn Files) {
         let Some(config) = &quorum.config else { return };
         if quorum.standalone_enabled && config.voters().count() <= 1 {
             return;
         }
+        self.secret_file(files);
         for (key, value, typical) in [
             ("initLimit", quorum.init_limit_ticks, "initLimit=10"),
             ("syncLimit", quorum.sync_limit_ticks, "syncLimit=5"),

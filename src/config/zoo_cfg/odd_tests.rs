@@ -256,3 +256,21 @@ fn a_myid_that_cannot_be_read_is_not_called_missing() {
     let blank = load_with(THREE, &[("/d/myid", "2 \n")], &[], &[]).expect_err("a blank");
     assert!(blank.to_string().contains("hint: write 2 without blanks around it"), "{blank}");
 }
+
+#[test]
+fn a_secret_that_members_need_is_looked_for_before_the_start() {
+    let text = format!("{THREE}session.secretFile=/s\n");
+    let ask = |secret: &[(&str, &str)]| {
+        let files = [&[("/d/myid", "2\n")], secret].concat();
+        load_with(&text, &files, &[], &[]).map(drop).map_err(|e| e.to_string())
+    };
+    assert_eq!(ask(&[("/s", " 0123456789abcdef\n")]), Ok(()));
+    for (secret, why) in [(&[][..], "entity not found"), (&[("/s", "short\n")], "fewer than 16")] {
+        let refused = ask(secret).expect_err("refused");
+        let expect = "error: there is no secret in /s\n  at zoo.cfg:8: ";
+        assert!(refused.starts_with(expect) && refused.contains(why), "{refused}");
+    }
+    // A server alone keeps a secret of its own.
+    let alone = format!("{SMALL}session.secretFile=/s\n");
+    load_with(&alone, &[], &[], &[]).expect("loads");
+}

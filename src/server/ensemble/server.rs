@@ -17,7 +17,7 @@ use super::node::Node;
 use super::setup::Setup;
 use super::shell::Shell;
 use crate::config::dynamic::HostPort;
-use crate::config::{Config, Endpoint, host};
+use crate::config::{Config, Endpoint, host, session_secret};
 use crate::host::start;
 use crate::host::transfer::Cell;
 use crate::ops::Metrics;
@@ -123,13 +123,10 @@ fn passwords(config: &Config) -> Result<Passwords, StartError> {
     match &config.sessions.secret_file {
         None => Ok(Passwords::Apache),
         Some(path) => {
-            let secret = std::fs::read(path).map_err(StartError::Secret)?;
-            let trimmed = secret.trim_ascii();
-            if trimmed.len() < 16 {
-                let what = format!("{} holds fewer than 16 bytes", path.display());
-                return Err(StartError::Secret(std::io::Error::other(what)));
-            }
-            Ok(Passwords::Secret { secret: trimmed.to_vec(), taken_over: Default::default() })
+            let refuse = |error| StartError::Secret(crate::server::secret::named(path, error));
+            let text = std::fs::read(path).map_err(refuse)?;
+            let secret = session_secret(&text).map_err(|why| refuse(std::io::Error::other(why)))?;
+            Ok(Passwords::Secret { secret: secret.to_vec(), taken_over: Default::default() })
         }
     }
 }
