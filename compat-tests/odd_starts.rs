@@ -16,12 +16,13 @@ use crate::harness::{apache, four};
 const FIXTURE: &str = "fixtures/config/odd-starts.apache-3.9.5.txt";
 
 /// A process that neither ends nor serves within this time goes on without serving.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Adds the cases.
 pub fn add(suite: &mut Suite) {
     suite.add("config", "odd_starts", Level::Quick, ours);
     suite.add("config", "odd_starts_of_apache", Level::Full, of_apache);
+    suite.add("config", "hashes_of_java", Level::Ci, hashes);
 }
 
 /// One case of the fixture.
@@ -112,7 +113,7 @@ fn why(log: &str) -> String {
 
 /// Ports and the directory as the fixture writes them.
 fn unfill(outcome: &str, dir: &Path, ports: &[u16]) -> String {
-    let mut text = outcome.replace(&dir.display().to_string(), "@");
+    let mut text = outcome.trim_end().replace(&dir.display().to_string(), "@");
     for (n, port) in ports.iter().enumerate() {
         text = text.replace(&port.to_string(), &format!("{{{}}}", n + 1));
     }
@@ -192,5 +193,17 @@ fn ours() -> Outcome {
         Ok(format!("{} cases", cases.len()))
     } else {
         Err(wrong.join("\n").into())
+    }
+}
+
+/// Java gives the digests that the fixture of the digest scheme holds.
+fn hashes() -> Outcome {
+    let source = tools::root().join("compat-tests/java/Digests.java");
+    let said = Command::new(tools::need("java")?).arg(source).output()?;
+    let recorded = std::fs::read(tools::root().join("fixtures/auth/digests.java-17.txt"))?;
+    if said.stdout == recorded {
+        Ok(String::new())
+    } else {
+        Err("other digests".to_string().into())
     }
 }
