@@ -73,6 +73,7 @@ pub fn start<B: Builder>(
 fn is_damage(options: &Options, error: &storage::Error) -> bool {
     match error {
         storage::Error::Corrupt { .. }
+        | storage::Error::Missing { .. }
         | storage::Error::Gap { .. }
         | storage::Error::NoUsableSnapshot { .. } => true,
         storage::Error::NoSnapshotButLogs { .. } => must_resync(options),

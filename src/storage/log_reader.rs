@@ -30,6 +30,15 @@ pub struct Record {
     pub zxid: Zxid,
     /// The encoded entry.
     pub entry: Bytes,
+    /// Its Adler-32, as it stands before it.
+    pub sum: u32,
+}
+
+impl Record {
+    /// Behind its last byte.
+    pub fn end(&self) -> u64 {
+        self.offset + (RECORD_HEAD_LEN + self.entry.len() + 1) as u64
+    }
 }
 
 /// Where a file stops being readable.
@@ -171,7 +180,7 @@ impl LogReader {
         let entry = self.buf.split_to(length).freeze();
         self.at += length as u64;
         self.skip(1);
-        Ok(Ok(Record { offset, zxid, entry }))
+        Ok(Ok(Record { offset, zxid, entry, sum: checksum as u32 }))
     }
 }
 
@@ -221,7 +230,7 @@ impl Scan {
 /// the durable mark if it names this log.
 ///
 /// The order of the rules:
-/// 1. before what is known to be durable: damage;
+/// 1. before what is known to be durable, or in a file that has become shorter: damage;
 /// 2. a batch mark right here: the batch before is whole, and the next one never became durable
 ///    (it would have overwritten the mark): torn;
 /// 3. no whole record behind: torn, or clean if there are only zeros;
@@ -238,6 +247,9 @@ pub(super) fn judge(
     if durable.is_some_and(|d| d.bytes > offset) {
         let why = "this part of the file was on disk before";
         return Ok(Verdict::Damaged { offset, why });
+    }
+    if durable.is_some_and(|d| d.len > reader.file_len()) {
+        return Ok(Verdict::Damaged { offset, why: "the file is shorter than it was" });
     }
     let scan = scan(reader, offset, last)?;
     if scan.data_end <= offset {

@@ -17,13 +17,19 @@
 //!
 //! | offset | bytes | content |
 //! | --- | --- | --- |
-//! | 0 | 8 | `RKDURBL1` |
+//! | 0 | 8 | `RKDURBL2` |
 //! | 8 | 8 | zxid in the name of the log |
-//! | 16 | 8 | bytes of that log that were synced |
+//! | 16 | 8 | bytes of that log that were synced, up to the end of its last record |
 //! | 24 | 8 | last zxid that was synced |
-//! | 32 | 4 | Adler-32 of bytes 0 to 31 |
+//! | 32 | 8 | length of that log, preallocated zeros included; 0 when nobody knows |
+//! | 40 | 4 | Adler-32 of the last record's entry; 0 when nobody knows |
+//! | 44 | 4 | Adler-32 of bytes 0 to 43 |
 //!
-//! It's synced when a log is created and otherwise left to the system: a lower bound.
+//! Until 2026 it was `RKDURBL1`, without bytes 32 to 43, and is still read.
+//!
+//! It's written after every batch has been synced, so it never says more than is durable, and itself
+//! synced when a log is created, after a log's first batch and whenever a log has grown; otherwise the
+//! system writes it back. After the kill of a process it's exact, after a loss of power a lower bound.
 
 use std::path::{Path, PathBuf};
 
@@ -33,13 +39,16 @@ use super::{Disk, IoContext, Result};
 use crate::types::Zxid;
 
 const BATCH_MAGIC: &[u8; 8] = b"RKBATCH1";
-const DURABLE_MAGIC: &[u8; 8] = b"RKDURBL1";
+const DURABLE_MAGIC: &[u8; 8] = b"RKDURBL2";
+/// Of a mark without the length and the entry's checksum.
+const DURABLE_MAGIC_1: &[u8; 8] = b"RKDURBL1";
 /// Bytes of a batch mark, its zeros included. Less than the smallest batch with its own mark, so a
 /// batch always overwrites the mark before it.
 pub(super) const BATCH_MARK_LEN: usize = 48;
 /// Zeros in front of the magic.
 pub(super) const BATCH_MARK_ZEROS: usize = 12;
-const DURABLE_LEN: usize = 36;
+const DURABLE_LEN: usize = 48;
+const DURABLE_LEN_1: usize = 36;
 /// The file of the durable mark.
 pub(super) const DURABLE_NAME: &str = "rookeeper.durable";
 
@@ -93,21 +102,52 @@ impl BatchMark {
 /// A lower bound of what a log durably holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Durable {
+    /// The zxid in the log's name.
     pub log: Zxid,
+    /// Behind its last record that was synced; 0 when none was, or nobody knows.
     pub bytes: u64,
+    /// That record's zxid, or a transaction that was durable elsewhere when the log was begun.
     pub last: Zxid,
+    /// The least length of the file; 0 when nobody knows.
+    pub len: u64,
+    /// Adler-32 of that record's entry; 0 when nobody knows.
+    pub sum: u32,
 }
 
 impl Durable {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(DURABLE_LEN);
-        out.extend_from_slice(DURABLE_MAGIC);
-        out.extend_from_slice(&self.log.0.to_be_bytes());
-        out.extend_from_slice(&(self.bytes as i64).to_be_bytes());
-        out.extend_from_slice(&self.last.0.to_be_bytes());
-        let sum = adler(&out);
-        out.extend_from_slice(&sum);
+    /// Nothing of this log, and everything up to `last`.
+    pub fn before(log: Zxid, last: Zxid) -> Durable {
+        Durable { log, bytes: 0, last, len: 0, sum: 0 }
+    }
+
+    fn encode(&self) -> [u8; DURABLE_LEN] {
+        let mut out = [0; DURABLE_LEN];
+        out[..8].copy_from_slice(DURABLE_MAGIC);
+        out[8..16].copy_from_slice(&self.log.0.to_be_bytes());
+        out[16..24].copy_from_slice(&self.bytes.to_be_bytes());
+        out[24..32].copy_from_slice(&self.last.0.to_be_bytes());
+        out[32..40].copy_from_slice(&self.len.to_be_bytes());
+        out[40..44].copy_from_slice(&self.sum.to_be_bytes());
+        let sum = adler(&out[..44]);
+        out[44..].copy_from_slice(&sum);
         out
+    }
+
+    fn decode(b: &[u8]) -> Option<Durable> {
+        let whole = |len: usize, magic: &[u8; 8]| {
+            b.len() >= len && &b[..8] == magic && adler(&b[..len - 4]) == b[len - 4..len]
+        };
+        let second = whole(DURABLE_LEN, DURABLE_MAGIC);
+        if !second && !whole(DURABLE_LEN_1, DURABLE_MAGIC_1) {
+            return None;
+        }
+        Some(Durable {
+            log: Zxid(long(b, 8)),
+            bytes: long(b, 16) as u64,
+            last: Zxid(long(b, 24)),
+            len: if second { long(b, 32) as u64 } else { 0 },
+            sum: if second { (long(b, 36) & 0xffff_ffff) as u32 } else { 0 },
+        })
     }
 
     /// What the log directory says; None without a file or with a damaged one: it's only a bound.
@@ -118,14 +158,7 @@ impl Durable {
         }
         let mut b = [0; DURABLE_LEN];
         let n = read_full(&*disk.open(&path).ok()?, 0, &mut b).ok()?;
-        if n < DURABLE_LEN || &b[..8] != DURABLE_MAGIC || adler(&b[..32]) != b[32..] {
-            return None;
-        }
-        Some(Durable {
-            log: Zxid(long(&b, 8)),
-            bytes: long(&b, 16) as u64,
-            last: Zxid(long(&b, 24)),
-        })
+        Durable::decode(&b[..n])
     }
 
     /// Lowers or replaces the mark, durably; used when history is given up.

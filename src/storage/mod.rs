@@ -73,6 +73,14 @@ pub enum Error {
         /// What is wrong there.
         what: String,
     },
+    /// A log that was durable is not there any more.
+    #[error("{} is missing: {what}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What was in it, what is left, and what can be done.
+        what: String,
+    },
     /// The log jumps: transactions between two records are missing.
     #[error(
         "transactions are missing between {after} and {found} at offset {offset} of {}",

@@ -6,6 +6,9 @@
 //! what a crash and a restart leave, and the next file goes on exactly there. Where the next file
 //! begins a new epoch its zxid doesn't tell whether anything is missing, and what stands behind the
 //! last readable record must.
+//!
+//! A file that is missing, shorter than it was, or another one in its place is what the durable mark
+//! shows ([`super::mark`]), and the name: a log begins with the transaction that it's named after.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +59,7 @@ pub struct Replay {
     last: Zxid,
     /// Still to come, ascending.
     files: std::vec::IntoIter<Named>,
-    current: Option<(LogReader, Arc<PathBuf>, Zxid)>,
+    current: Option<Current>,
     /// The last record of the file before, and where and how that file ended.
     before: Option<(LogReader, End, Zxid)>,
     replayed: u64,
@@ -64,17 +67,80 @@ pub struct Replay {
     /// Newest files without a record: to be removed by `finish`.
     empty: Vec<Named>,
     /// The newest file with records, once it has been read: where it ends, and whether to cut.
-    newest: Option<(Named, u64, bool)>,
+    newest: Option<Newest>,
     durable: Option<Durable>,
+    /// The name of the newest log in the directory, with records or without.
+    newest_name: Option<Zxid>,
     done: bool,
     failed: bool,
+}
+
+/// The newest log with records.
+#[derive(Debug)]
+struct Newest {
+    named: Named,
+    /// Behind its last record.
+    end: u64,
+    /// What stands there is to be cut off.
+    cut: bool,
+    /// Its last record, and the checksum of that one's entry.
+    last: Zxid,
+    sum: u32,
+}
+
+/// A file being read.
+#[derive(Debug)]
+struct Current {
+    reader: LogReader,
+    path: Arc<PathBuf>,
+    name: Zxid,
+    /// The last zxid read; before the first record, the one before its name's.
+    seen: Zxid,
+    /// The checksum of that record's entry.
+    sum: u32,
+    begun: bool,
+    /// What the durable mark says of this file, until the record has been read that it speaks of.
+    mark: Option<Durable>,
+}
+
+impl Current {
+    /// Whether this file is the one that was written: its first record is that of its name, and the
+    /// one that was known to be durable is where it was, with the content that it had.
+    fn check_place(&mut self, record: &Record) -> Result<()> {
+        let wrong = |what: String| Error::Corrupt {
+            path: (*self.path).clone(),
+            offset: record.offset,
+            what,
+        };
+        if !self.begun && record.zxid != self.name {
+            let what = "it begins with transaction";
+            return Err(wrong(format!("{what} {}: another file under this name?", record.zxid)));
+        }
+        self.begun = true;
+        let Some(mark) = self.mark.filter(|mark| record.end() >= mark.bytes) else {
+            return Ok(());
+        };
+        self.mark = None;
+        let same_sum = mark.sum == 0 || mark.sum == record.sum;
+        if record.end() == mark.bytes && record.zxid == mark.last && same_sum {
+            return Ok(());
+        }
+        let (last, bytes) = (mark.last, mark.bytes);
+        let what = format!(
+            "transaction {last}, which was on disk, does not end at {bytes} as it did: another \
+             file under this name?"
+        );
+        Err(Error::Corrupt { path: (*self.path).clone(), offset: record.offset, what })
+    }
 }
 
 impl Replay {
     /// Everything after `start`, the zxid of the loaded snapshot.
     pub fn open(disk: DiskRef, dirs: Dirs, start: Zxid) -> Result<Replay> {
-        let mut files = names::logs(&*disk, &dirs.logs)?;
+        // Before the files: the log may be written meanwhile, and the mark must not be ahead.
         let durable = Durable::load(&*disk, &dirs.logs);
+        let mut files = names::logs(&*disk, &dirs.logs)?;
+        let newest_name = files.last().map(|newest| newest.zxid);
         let mut empty = Vec::new();
         // A crash can leave the newest file without a record: no header, half of one (P9, P10), or
         // a torn first batch. The one before is the newest then.
@@ -105,6 +171,7 @@ impl Replay {
             empty,
             newest: None,
             durable,
+            newest_name,
             done: false,
             failed: false,
         })
@@ -136,17 +203,19 @@ impl Replay {
 
     fn advance(&mut self) -> Result<Option<Logged>> {
         loop {
-            let Some((reader, path, seen)) = &mut self.current else {
+            let Some(current) = &mut self.current else {
                 if !self.open_next()? {
                     self.done = true;
                     return Ok(None);
                 }
                 continue;
             };
-            match reader.step()? {
+            match current.reader.step()? {
                 Step::Record(record) => {
-                    let path = path.clone();
-                    let seen_before = std::mem::replace(seen, record.zxid);
+                    current.check_place(&record)?;
+                    let path = current.path.clone();
+                    let seen_before = std::mem::replace(&mut current.seen, record.zxid);
+                    current.sum = record.sum;
                     if record.zxid <= self.start {
                         continue;
                     }
@@ -161,7 +230,10 @@ impl Replay {
                     return Ok(Some(Logged { entry, bytes, path, offset }));
                 }
                 Step::End(end) => {
-                    if let Some((reader, _, seen)) = self.current.take() {
+                    if let Some(Current { reader, seen, sum, .. }) = self.current.take() {
+                        if let Some(newest) = &mut self.newest {
+                            (newest.last, newest.sum) = (seen, sum);
+                        }
                         self.before = Some((reader, end, seen));
                     }
                 }
@@ -175,10 +247,18 @@ impl Replay {
             return Ok(false);
         };
         let reader = LogReader::open(&*self.disk, &next.path)?;
-        let before_first = Zxid(next.zxid.0 - 1);
-        self.current = Some((reader, Arc::new(next.path.clone()), before_first));
+        self.current = Some(Current {
+            reader,
+            path: Arc::new(next.path.clone()),
+            name: next.zxid,
+            seen: Zxid(next.zxid.0 - 1),
+            sum: 0,
+            begun: false,
+            mark: self.durable.filter(|mark| mark.log == next.zxid && mark.bytes > 0),
+        });
         if self.files.len() == 0 {
-            self.newest = Some((next, 0, false));
+            let last = Zxid(next.zxid.0 - 1);
+            self.newest = Some(Newest { named: next, end: 0, cut: false, last, sum: 0 });
         }
         Ok(true)
     }
@@ -232,21 +312,21 @@ impl Replay {
     /// Judges the end of the newest file with records.
     fn close_newest(&mut self) -> Result<()> {
         let Some((reader, end, seen)) = self.before.take() else { return Ok(()) };
-        let Some((newest, end_at, cut_it)) = &mut self.newest else { return Ok(()) };
-        let known = self.durable.filter(|d| d.log == newest.zxid);
-        *end_at = end.offset;
+        let Some(newest) = &mut self.newest else { return Ok(()) };
+        let known = self.durable.filter(|d| d.log == newest.named.zxid);
+        newest.end = end.offset;
         match judge(&reader, end, seen, known)? {
             Verdict::Clean => {}
             Verdict::Torn { cut } => {
-                *cut_it = true;
+                newest.cut = true;
                 self.notes.push(format!(
                     "{}: torn write after {seen}, cut at offset {cut} ({})",
-                    newest.path.display(),
+                    newest.named.path.display(),
                     end.flaw.unwrap_or("zeros"),
                 ));
             }
             Verdict::Damaged { offset, why } => {
-                let path = newest.path.clone();
+                let path = newest.named.path.clone();
                 return Err(Error::Corrupt { path, offset, what: describe(end, why) });
             }
         }
@@ -262,50 +342,84 @@ impl Replay {
     /// If [`Replay::next`] hasn't returned None: a caller's bug.
     pub fn finish(mut self, repair: bool) -> Result<ReplayEnd> {
         assert!(self.done, "the replay has not come to its end");
-        if let Some(durable) = self.durable
-            && durable.last > self.last
-            && (self.newest.is_some() || self.start > Zxid::ZERO)
-        {
-            let path = self.dirs.logs.join(super::mark::DURABLE_NAME);
-            let what = format!(
-                "transactions up to {} were on disk and only {} is there; remove this file to \
-                 accept the loss",
-                durable.last, self.last
-            );
-            return Err(Error::Corrupt { path, offset: 24, what });
-        }
+        self.check_mark()?;
         if repair {
             self.repair()?;
         }
         Ok(ReplayEnd { last: self.last, replayed: self.replayed, notes: self.notes })
     }
 
-    fn repair(&mut self) -> Result<()> {
-        if let Some((newest, end, cut)) = &self.newest {
-            let mut file = self.disk.open_write(&newest.path).at("open", &newest.path)?;
-            if *cut {
-                file.set_len(*end).at("cut", &newest.path)?;
-            }
-            let known = self.durable.filter(|d| d.log == newest.zxid).map_or(0, |d| d.bytes);
-            let mut at = known.min(*end);
-            let mut buf = vec![0; REWRITE_CHUNK];
-            while at < *end {
-                let n = usize::try_from(*end - at).unwrap_or(REWRITE_CHUNK).min(REWRITE_CHUNK);
-                let n =
-                    super::disk::read_full(&*file, at, &mut buf[..n]).at("read", &newest.path)?;
-                if n == 0 {
-                    break;
-                }
-                file.write_at(at, &buf[..n]).at("rewrite", &newest.path)?;
-                at += n as u64;
-            }
-            file.sync_data().at("sync", &newest.path)?;
+    /// Whether everything is here that the durable mark speaks of. Without the log that it names what
+    /// follows its last transaction is gone as well, so that a newer snapshot is no comfort; only later
+    /// logs are, which are Apache's.
+    fn check_mark(&self) -> Result<()> {
+        let Some(mark) = self.durable else { return Ok(()) };
+        let accept = format!(
+            "bring it back, or, to accept the loss (after an older backup was put here, for \
+             example), remove {}",
+            self.dirs.logs.join(super::mark::DURABLE_NAME).display()
+        );
+        if mark.bytes > 0 && self.newest_name.is_none_or(|newest| newest < mark.log) {
+            let path = self.dirs.logs.join(names::log_name(mark.log));
+            let (bytes, last, left) = (mark.bytes, mark.last, self.last);
+            let what = format!(
+                "at least {bytes} bytes of it, up to transaction {last}, were on disk, and what \
+                 is here ends with {left}; {accept}"
+            );
+            return Err(Error::Missing { path, what });
         }
+        if mark.last > self.last {
+            let path = self.dirs.logs.join(super::mark::DURABLE_NAME);
+            let what = format!(
+                "transactions up to {} were on disk and only {} is there: a log or a snapshot is \
+                 missing; {accept}",
+                mark.last, self.last
+            );
+            return Err(Error::Corrupt { path, offset: 24, what });
+        }
+        Ok(())
+    }
+
+    fn repair(&mut self) -> Result<()> {
+        let mark = match &self.newest {
+            Some(newest) => Some(self.repair_newest(newest)?),
+            None => None,
+        };
         for file in &self.empty {
             self.disk.remove(&file.path).at("remove", &file.path)?;
             self.notes.push(format!("{}: holds no transaction, removed", file.path.display()));
         }
-        self.disk.sync_dir(&self.dirs.logs).at("sync", &self.dirs.logs)
+        self.disk.sync_dir(&self.dirs.logs).at("sync", &self.dirs.logs)?;
+        // All of it is durable now, and will be claimed in an election.
+        let news = |mark: &Durable| self.durable.is_none_or(|d| d != *mark && d.last <= mark.last);
+        mark.filter(news).map_or(Ok(()), |mark| mark.store(&*self.disk, &self.dirs.logs))
+    }
+
+    /// Makes the newest log durable as it was read. What the durable mark may say of it from now on.
+    fn repair_newest(&self, newest: &Newest) -> Result<Durable> {
+        let Newest { named: Named { path, zxid: log, .. }, end, cut, last, sum } = newest;
+        let known = self.durable.filter(|d| d.log == *log);
+        let mut file = self.disk.open_write(path).at("open", path)?;
+        if *cut {
+            if let Some(mark) = known.filter(|mark| mark.len > *end) {
+                Durable { len: *end, ..mark }.store(&*self.disk, &self.dirs.logs)?;
+            }
+            file.set_len(*end).at("cut", path)?;
+        }
+        let mut at = known.map_or(0, |d| d.bytes).min(*end);
+        let mut buf = vec![0; REWRITE_CHUNK];
+        while at < *end {
+            let n = usize::try_from(*end - at).unwrap_or(REWRITE_CHUNK).min(REWRITE_CHUNK);
+            let n = super::disk::read_full(&*file, at, &mut buf[..n]).at("read", path)?;
+            if n == 0 {
+                break;
+            }
+            file.write_at(at, &buf[..n]).at("rewrite", path)?;
+            at += n as u64;
+        }
+        file.sync_data().at("sync", path)?;
+        let len = file.len().at("read", path)?;
+        Ok(Durable { log: *log, bytes: *end, last: *last, len, sum: *sum })
     }
 }
 

@@ -6,6 +6,7 @@ mod epochs;
 mod fixtures;
 mod fuzz;
 mod log;
+mod marks;
 mod probes;
 mod recorded;
 mod snapshots;

@@ -81,7 +81,7 @@ fn check_reachable(disk: &DiskRef, dirs: &Dirs, zxid: Zxid) -> Result<Reach> {
 /// Lowers the durable mark, before what it covers goes away.
 fn lower_mark(disk: &dyn Disk, dirs: &Dirs, zxid: Zxid) -> Result<()> {
     let Some(mark) = Durable::load(disk, &dirs.logs) else { return Ok(()) };
-    Durable { log: mark.log, bytes: 0, last: mark.last.min(zxid) }.store(disk, &dirs.logs)
+    Durable::before(mark.log, mark.last.min(zxid)).store(disk, &dirs.logs)
 }
 
 /// Removes every record after `zxid`: whole files newest first, then the rest of the last.
@@ -129,7 +129,7 @@ pub fn complete_install(disk: &dyn Disk, dirs: &Dirs) -> Result<Option<Zxid>> {
         disk.remove(&old.path).at("remove", &old.path)?;
     }
     // From now on nothing less than the snapshot is whole.
-    Durable { log: zxid.next(), bytes: 0, last: zxid }.store(disk, &dirs.logs)?;
+    Durable::before(zxid.next(), zxid).store(disk, &dirs.logs)?;
     let final_path = final_path(&install.path, &dirs.snapshots);
     disk.rename(&install.path, &final_path).at("rename", &install.path)?;
     disk.sync_dir(&dirs.snapshots).at("sync", &dirs.snapshots)?;

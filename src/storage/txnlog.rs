@@ -39,8 +39,6 @@ const ZEROS_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 20;
 const PADDING_SLACK: u64 = 4096;
 /// The batch buffer is given back when a batch made it larger than this.
 const BUFFER_KEEP_MAX: usize = 4 << 20;
-/// The durable mark is rewritten after so many bytes.
-const DURABLE_EVERY: u64 = 256 << 10;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +83,6 @@ struct Open {
     len: u64,
     /// Written up to here, with zeros behind the last record: blocks that a sync need not allocate.
     zeroed: u64,
-    /// Of the durable mark's last writing.
-    marked: u64,
 }
 
 /// Appends transactions to `log.<zxid>` files. One owner, the log thread.
@@ -99,6 +95,8 @@ pub struct TxnLog {
     durable: DurableFile,
     batch: Vec<u8>,
     batch_txns: u64,
+    /// Adler-32 of the last entry appended.
+    last_sum: u32,
     first: Zxid,
     last: Zxid,
     committed: Zxid,
@@ -118,6 +116,7 @@ impl TxnLog {
             open: None,
             batch: Vec::new(),
             batch_txns: 0,
+            last_sum: 0,
             first: Zxid::ZERO,
             last,
             committed: last,
@@ -171,7 +170,8 @@ impl TxnLog {
                 self.batch.extend_from_slice(&0_i64.to_be_bytes());
             }
         }
-        let checksum = i64::from(simd_adler32::adler32(&entry));
+        self.last_sum = simd_adler32::adler32(&entry);
+        let checksum = i64::from(self.last_sum);
         self.batch.reserve(RECORD_HEAD_LEN + entry.len() + 1 + BATCH_MARK_LEN);
         self.batch.extend_from_slice(&checksum.to_be_bytes());
         self.batch.extend_from_slice(&(entry.len() as i32).to_be_bytes());
@@ -230,7 +230,8 @@ impl TxnLog {
         let position = begin.max(LOG_HEADER_LEN as u64);
         open.len = open.len.max(position);
         let len = padded(position, open.len, self.options.prealloc_bytes);
-        if len > open.len {
+        let grows = len > open.len;
+        if grows {
             open.file.set_len(len).at("extend", &open.path)?;
             open.len = len;
         }
@@ -253,11 +254,12 @@ impl TxnLog {
             if created {
                 self.disk.sync_dir(&self.dirs.logs).at("sync", &self.dirs.logs)?;
             }
-            if end - open.marked >= DURABLE_EVERY {
-                let mark = Durable { log: open.name, bytes: end, last: self.last };
-                self.durable.write(mark, false)?;
-                open.marked = end;
-            }
+            // Behind the sync, so that it's never more than the truth; before anybody is told, so
+            // that a killed process has promised nothing that it does not cover. What shows that the
+            // file is missing, or shorter than it was, must outlive a loss of power, too.
+            let (bytes, last, len, sum) = (end, self.last, open.len, self.last_sum);
+            let mark = Durable { log: open.name, bytes, last, len, sum };
+            self.durable.write(mark, created || grows)?;
         }
         open.end = end;
         Ok(sync_time)
@@ -266,12 +268,10 @@ impl TxnLog {
     fn create(&mut self) -> Result<()> {
         let path = self.dirs.logs.join(log_name(self.first));
         if self.options.force_sync {
-            let mark = Durable { log: self.first, bytes: 0, last: self.committed };
-            self.durable.write(mark, true)?;
+            self.durable.write(Durable::before(self.first, self.committed), true)?;
         }
         let file = self.disk.create(&path).at("create", &path)?;
-        self.open =
-            Some(Open { file, path, name: self.first, end: 0, len: 0, zeroed: 0, marked: 0 });
+        self.open = Some(Open { file, path, name: self.first, end: 0, len: 0, zeroed: 0 });
         Ok(())
     }
 
@@ -279,12 +279,7 @@ impl TxnLog {
     /// committed is committed first.
     pub fn roll(&mut self) -> Result<()> {
         self.commit(&mut || Instant::default())?;
-        if let Some(open) = self.open.take()
-            && self.options.force_sync
-        {
-            let mark = Durable { log: open.name, bytes: open.end, last: self.committed };
-            self.durable.write(mark, false)?;
-        }
+        self.open = None;
         Ok(())
     }
 

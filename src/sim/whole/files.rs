@@ -323,6 +323,7 @@ impl World {
         slot.turning = false;
         slot.timer_at = None;
         slot.process = Some(process);
+        slot.lost = None;
         slot.off = false;
         let life = slot.life;
         match self.params.kind {
@@ -351,8 +352,14 @@ impl World {
             self.cover("start refused by the disk");
             return self.end(host, false);
         }
-        let damage = matches!(error, Error::Corrupt { .. } | Error::Gap { .. });
+        let damage =
+            matches!(error, Error::Corrupt { .. } | Error::Missing { .. } | Error::Gap { .. });
         let damage = damage && self.params.kind == Kind::One;
+        if damage && slot.lost.is_some() {
+            self.cover("lost log refused");
+            self.bring_back(host);
+            return self.soon(1_000, 100_000, What::Restart { host });
+        }
         if damage && !slot.flips.is_empty() {
             self.cover("damage refused");
             if self.params.mutant == Some(Mutant::DamageIsTheEnd) {
@@ -367,6 +374,7 @@ impl World {
 
     /// The operator brings the right bits back.
     pub(super) fn repair(&mut self, host: usize) {
+        self.bring_back(host);
         let slot = &mut self.slots[host];
         for (path, offset, mask) in std::mem::take(&mut slot.flips) {
             // A file that is gone needs no repair.

@@ -5,7 +5,7 @@
 //! sees what that can't: what clients are told, and what a restart makes of the files.
 //!
 //! - [`world`]: hosts, time, one queue of events; [`links`]: what travels; [`files`]: log threads,
-//!   snapshots, starts and ends; [`nemesis`]: what goes wrong; [`phases`]: chaos, heal, deadlines;
+//!   snapshots, starts and ends; [`nemesis`] and [`lost`]: what goes wrong; [`phases`]: chaos, heal, deadlines;
 //! - [`process`], [`alone`] and [`member`]: a server as its threads see it; [`conn`]: its side of a
 //!   client's connection; [`peers`]: links and votes between members;
 //! - [`readers`]: observers of followers, and members without a quorum; [`sessions`]: who was told
@@ -20,6 +20,7 @@ pub mod conn;
 pub mod files;
 pub mod keep;
 pub mod links;
+pub mod lost;
 pub mod member;
 pub mod nemesis;
 pub mod params;

@@ -93,6 +93,7 @@ impl World {
                 self.slots[host].stalled_until = until;
             }
             Fault::Damage => self.damage(host),
+            Fault::LoseLog => self.lose_log(host),
             Fault::Pause => {
                 self.cover("fault: pause");
                 let long = self.params.tick_ms * 12_000;
@@ -233,7 +234,7 @@ impl World {
     }
 
     /// Damage beyond a minority of the voters is beyond what an ensemble promises.
-    fn may_damage(&self, host: usize) -> bool {
+    pub(super) fn may_damage(&self, host: usize) -> bool {
         let voters = self.params.voters;
         let damaged = self.slots[..voters].iter().filter(|slot| slot.damaged).count();
         self.params.kind == Kind::One || host >= voters || damaged < (voters - 1) / 2
@@ -244,7 +245,8 @@ impl World {
     fn damage(&mut self, host: usize) {
         let Some(process) = &self.slots[host].process else { return };
         let (newest, txns) = process.newest_batch();
-        if txns == 0 || !self.slots[host].flips.is_empty() || !self.may_damage(host) {
+        let hurt = !self.slots[host].flips.is_empty() || self.slots[host].lost.is_some();
+        if txns == 0 || hurt || !self.may_damage(host) {
             return;
         }
         self.end(host, false);

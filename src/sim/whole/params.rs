@@ -121,6 +121,8 @@ pub enum Fault {
     StallDisk,
     /// A bit of the log flips while the server is down.
     Damage,
+    /// The newest log of a server that is down is lost, cut or replaced by another file.
+    LoseLog,
     /// A process stands still.
     Pause,
     /// The wall clock jumps.
@@ -164,6 +166,7 @@ impl Fault {
         Fault::FullDisk,
         Fault::StallDisk,
         Fault::Damage,
+        Fault::LoseLog,
         Fault::Pause,
         Fault::ClockJump,
         Fault::CutClient,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::client::Client;
+use super::lost::Kept;
 use super::member::{Door, History};
 use super::nemesis::Undo;
 use super::params::Params;
@@ -118,6 +119,8 @@ pub struct Slot {
     pub fails: bool,
     /// Bits flipped in files: path, offset, mask.
     pub flips: Vec<(PathBuf, u64, u8)>,
+    /// The log that was lost, cut or replaced since the last end.
+    pub lost: Option<Kept>,
     /// A member whose log was damaged and that has not got its history back.
     pub damaged: bool,
     /// The machine is off: not even a reset comes from it.
@@ -202,6 +205,7 @@ impl World {
             full: false,
             fails: false,
             flips: Vec::new(),
+            lost: None,
             damaged: false,
             off: false,
             logging: false,

@@ -107,7 +107,7 @@ fn a_batch_is_one_sync_and_its_time_is_told() {
     let done = done.unwrap().unwrap();
     assert_eq!((done.last, done.txns), (Zxid(20), 19));
     assert_eq!(done.sync_time.as_micros(), 250);
-    assert_eq!(disk.ops() - before, 2, "one write, one sync");
+    assert_eq!(disk.ops() - before, 3, "one write, one sync, and one write of the durable mark");
     assert_eq!(log.commit(&mut no_clock).unwrap(), None);
 }
 
@@ -204,8 +204,10 @@ fn torn_middle_of_the_last_batch_is_a_tail_and_of_an_earlier_batch_is_not() {
         commit(log);
     };
     batch(&mut log, 1..=10);
+    let mark = bytes_of(&whole, mark::DURABLE_NAME, 512);
     batch(&mut log, 11..=20);
-    whole.settle();
+    // The power goes before the mark of the second batch is written back.
+    poke(&whole, mark::DURABLE_NAME, 0, &mark);
     let at = positions(&whole, "log.1");
     let second = at[10].0;
     for sector in 0..at[19].1.div_ceil(512) {
