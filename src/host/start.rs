@@ -6,6 +6,8 @@ use std::path::Path;
 use super::files::Options;
 use super::load::{self, Builder};
 use crate::state::StateMachine;
+use crate::storage::bond;
+use crate::storage::names::RESYNC_MARK;
 use crate::storage::recovery::Origin;
 use crate::storage::{self, LogOptions, Recovered, RecoveryOptions, TxnLog, epoch, recover};
 use crate::types::{WallTime, Zxid};
@@ -30,10 +32,6 @@ pub struct Started {
     /// What was passed over, cut or removed; for the log.
     pub notes: Vec<String>,
 }
-
-/// In `version-2` while this member has lost what it may have acknowledged: it must not vote until
-/// it holds a leader's history again.
-const RESYNC_MARK: &str = "resyncRequired";
 
 /// Reads the data directory and repairs what a crash left, as far as that loses nothing that was
 /// promised.
@@ -99,7 +97,7 @@ fn set_aside(options: &Options, why: &storage::Error, now: WallTime) -> storage:
     for dir in [&dirs.snapshots, &dirs.logs] {
         let aside = dir.join(&name);
         let files = disk.list(dir).map_err(|e| io("list", dir, e))?;
-        let kept = [epoch::ACCEPTED, epoch::CURRENT, RESYNC_MARK];
+        let kept = [epoch::ACCEPTED, epoch::CURRENT, RESYNC_MARK, bond::PLACE, bond::NUMBER];
         let moving: Vec<_> =
             files.into_iter().filter(|(file, _)| !kept.contains(&file.as_str())).collect();
         if moving.is_empty() {

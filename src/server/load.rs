@@ -12,7 +12,7 @@ use crate::storage::{Compression, Dirs, Error, RecoveryOptions};
 use crate::types::{OwnerRules, Zxid};
 
 use super::build::{Build, LoadTimes};
-use super::clock::Clock;
+use super::clock::{Clock, random_bytes};
 
 /// The directories of a configuration.
 pub fn dirs(config: &Config) -> Dirs {
@@ -46,6 +46,7 @@ pub fn recovery(config: &Config) -> RecoveryOptions {
         db_autocreate: config.storage.autocreate_db,
         datadir_autocreate: config.storage.autocreate_dirs,
         read_only: false,
+        new_id: random_bytes::<8>().ok().map(u64::from_le_bytes),
     }
 }
 

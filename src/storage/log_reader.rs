@@ -21,6 +21,11 @@ const SCAN_EFFORT: u64 = 16;
 /// A batch of ours is at most so long: what follows a flaw from farther away is not of one batch.
 const BATCH_BYTES_MAX: u64 = 256 << 20;
 
+const WAS_DURABLE: &str = "and this part of the file was on disk; bring it back, or, to accept the loss \
+     of what is not readable, remove rookeeper.durable beside it";
+const WAS_LONGER: &str = "and the file was longer; bring it back, or, to accept the loss of what was \
+     behind, remove rookeeper.durable beside it";
+
 /// A record as it stands in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -245,11 +250,10 @@ pub(super) fn judge(
 ) -> Result<Verdict> {
     let offset = end.offset;
     if durable.is_some_and(|d| d.bytes > offset) {
-        let why = "this part of the file was on disk before";
-        return Ok(Verdict::Damaged { offset, why });
+        return Ok(Verdict::Damaged { offset, why: WAS_DURABLE });
     }
     if durable.is_some_and(|d| d.len > reader.file_len()) {
-        return Ok(Verdict::Damaged { offset, why: "the file is shorter than it was" });
+        return Ok(Verdict::Damaged { offset, why: WAS_LONGER });
     }
     let scan = scan(reader, offset, last)?;
     if scan.data_end <= offset {

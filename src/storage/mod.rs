@@ -6,6 +6,7 @@
 //! of a disk.
 //!
 //! - [`disk`]: the seam, and the real thing; `sim_disk`: the lying one;
+//! - [`bond`]: which log belongs to which snapshots, where they are apart;
 //! - [`names`]: file names, directory listings, the size of a directory;
 //! - [`txnlog`]: the writer of `log.<zxid>`: append, commit, roll, truncate;
 //! - [`log_reader`]: one log file, with damage told apart from a torn tail;
@@ -21,6 +22,7 @@
 //! [`replay::Replay::next`] hands out, [`replay::Replay::finish`], then [`txnlog::TxnLog::new`]
 //! with the last zxid.
 
+pub mod bond;
 pub mod disk;
 pub mod epoch;
 pub mod image_stream;
@@ -119,6 +121,14 @@ pub enum Error {
         dir: PathBuf,
         /// What is wrong.
         what: &'static str,
+    },
+    /// The log directory is not the one that belongs to the snapshots.
+    #[error("the log that belongs to the snapshots in {} is another: {what}", dir.display())]
+    OtherLog {
+        /// Of the snapshots.
+        dir: PathBuf,
+        /// Where their log was, what is in its place, and what can be done.
+        what: String,
     },
     /// A zxid to truncate to, that is in no log; nothing was changed. Ask for a snapshot instead.
     #[error("can't truncate to {zxid}: {what}")]

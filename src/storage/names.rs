@@ -17,6 +17,12 @@ pub const SNAPSHOT_TMP_PREFIX: &str = "writing-snapshot.";
 /// here; Apache ignores such a name.
 pub const INSTALL_PREFIX: &str = "install-snapshot.";
 
+/// In `<dataDir>/version-2` while a member has lost what it may have acknowledged: it must not vote
+/// until it holds a leader's history again.
+pub const RESYNC_MARK: &str = "resyncRequired";
+/// Created and removed at every start, to see that it can be.
+const PROBE: &str = "rookeeper.probe";
+
 /// The two `version-2` directories of a server; often the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dirs {
@@ -62,6 +68,26 @@ impl Dirs {
                 let what = "the snapshot directory holds logs: check dataLogDir and dataDir";
                 return Err(Error::Directory { dir: self.snapshots.clone(), what });
             }
+        }
+        Ok(())
+    }
+}
+
+impl Dirs {
+    /// Tries whether files can be made and removed in both directories, and written where ours are:
+    /// otherwise the first transaction or snapshot would end the process.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the directory, or with a file in it that can't be written.
+    pub(super) fn check_writable(&self, disk: &dyn Disk) -> Result<()> {
+        for dir in [&self.snapshots, &self.logs] {
+            let probe = dir.join(PROBE);
+            disk.create(&probe).at("write in", dir)?;
+            disk.remove(&probe).at("write in", dir)?;
+        }
+        let mark = self.logs.join(super::mark::DURABLE_NAME);
+        if disk.exists(&mark) {
+            disk.open_write(&mark).at("write", &mark)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use super::bond;
 use super::disk::DiskRef;
 use super::epoch::take_initialize_marker;
 use super::names::{self, Dirs};
@@ -30,6 +31,8 @@ pub struct RecoveryOptions {
     pub datadir_autocreate: bool,
     /// Change nothing: for tools that only look.
     pub read_only: bool,
+    /// Any number: what binds snapshots and log in different directories that no number binds yet.
+    pub new_id: Option<u64>,
 }
 
 impl Default for RecoveryOptions {
@@ -39,6 +42,7 @@ impl Default for RecoveryOptions {
             db_autocreate: true,
             datadir_autocreate: true,
             read_only: false,
+            new_id: None,
         }
     }
 }
@@ -100,6 +104,8 @@ pub fn recover<S: ImageSink>(
 ) -> Result<Recovered<S>> {
     dirs.prepare(&**disk, options.datadir_autocreate && !options.read_only)?;
     if !options.read_only {
+        dirs.check_writable(&**disk)?;
+        bond::check(&**disk, dirs, options.new_id)?;
         truncate::complete_install(&**disk, dirs)?;
         names::remove_leftovers(&**disk, &dirs.snapshots)?;
         disk.sync_dir(&dirs.snapshots).at("sync", &dirs.snapshots)?;

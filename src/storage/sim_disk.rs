@@ -159,6 +159,7 @@ struct Inner {
     power_until: Option<u64>,
     space_left: Option<u64>,
     fail_syncs: u32,
+    closed: BTreeSet<PathBuf>,
     draw: Draw,
 }
 
@@ -178,6 +179,15 @@ impl Inner {
         }
         self.ops += 1;
         Ok(())
+    }
+
+    /// Counts a change of the names beside `path`.
+    fn name_op(&mut self, path: &Path) -> io::Result<()> {
+        self.op()?;
+        match path.parent().is_some_and(|dir| self.closed.contains(dir)) {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(()),
+        }
     }
 
     fn alive(&self) -> io::Result<()> {
@@ -244,6 +254,7 @@ impl SimDisk {
             power_until: None,
             space_left: None,
             fail_syncs: 0,
+            closed: BTreeSet::new(),
             draw: Draw::new(seed),
         })))
     }
@@ -316,6 +327,11 @@ impl SimDisk {
         self.0.lock().space_left = bytes;
     }
 
+    /// From now on nothing can be made, renamed or removed in a directory.
+    pub fn close_dir(&self, dir: &Path) {
+        self.0.lock().closed.insert(dir.to_owned());
+    }
+
     /// Flips bits of a file, durably.
     ///
     /// # Errors
@@ -348,7 +364,7 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut inner = self.0.lock();
-        inner.op()?;
+        inner.name_op(path)?;
         if let Some(id) = inner.live.get(path).copied() {
             if let Some(inode) = inner.inodes.get_mut(&id) {
                 let all: Vec<u64> = inode.live.sectors.keys().copied().collect();
@@ -415,7 +431,7 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut inner = self.0.lock();
-        inner.op()?;
+        inner.name_op(to)?;
         inner.lookup(from)?;
         let op = DirOp::Rename(from.to_owned(), to.to_owned());
         op.apply(&mut inner.live);
@@ -425,7 +441,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut inner = self.0.lock();
-        inner.op()?;
+        inner.name_op(path)?;
         inner.lookup(path)?;
         let op = DirOp::Remove(path.to_owned());
         op.apply(&mut inner.live);

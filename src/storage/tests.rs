@@ -1,6 +1,7 @@
 //! Tests of the storage layer over the lying disk. The "tree" is a list of transactions: a snapshot
 //! holds one node for each, so a state tells its whole history.
 
+mod bond;
 mod crash;
 mod epochs;
 mod fixtures;
