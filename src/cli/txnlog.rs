@@ -10,9 +10,10 @@ use crate::ops::format::civil;
 use crate::proto::jute::DecodeError;
 use crate::proto::txn::{SubTxn, Txn, TxnEntry};
 use crate::storage::disk::RealDisk;
-use crate::storage::log_reader::{End, LogReader, Step};
+use crate::storage::inspect;
+use crate::storage::log_reader::{End, LogReader, Step, Verdict};
 use crate::storage::names::{self, Named};
-use crate::storage::{self, Dirs, Replay};
+use crate::storage::{self, Dirs};
 use crate::types::{Acl, Zxid};
 
 /// Commands about transaction logs.
@@ -159,9 +160,16 @@ fn undecodable(path: &Path, offset: u64, why: &DecodeError) -> Failure {
 }
 
 fn check_file(path: &Path) -> Result<(), Failure> {
+    out!("{}", file_report(path)?);
+    Ok(())
+}
+
+/// What is in a file, and what a start would make of its end if it's the newest one.
+fn file_report(path: &Path) -> Result<String, Failure> {
     let mut reader = LogReader::open(&RealDisk, path).map_err(Failure::of)?;
+    let name = path.display();
     let mut range: Option<(Zxid, Zxid, u64)> = None;
-    loop {
+    let end = loop {
         match reader.step().map_err(Failure::of)? {
             Step::Record(record) => {
                 if let Err(e) = TxnEntry::decode(record.entry) {
@@ -171,31 +179,49 @@ fn check_file(path: &Path) -> Result<(), Failure> {
                 let (first, _, count) = range.unwrap_or((record.zxid, record.zxid, 0));
                 range = Some((first, record.zxid, count + 1));
             }
-            Step::End(end) => {
-                let read = match range {
-                    Some((first, last, count)) => {
-                        format!("{count} txns, 0x{:x} to 0x{:x}", first.0, last.0)
-                    }
-                    None => "no txns".to_owned(),
-                };
-                let name = path.display();
-                return match end.flaw {
-                    None => {
-                        out!("{name}: {read}, fine");
-                        Ok(())
-                    }
-                    Some(flaw) if end.offset == 0 && !is_log(path) => {
-                        Err(Failure::Damaged(format!("{name} is not a transaction log: {flaw}")))
-                    }
-                    Some(flaw) => Err(Failure::Damaged(format!(
-                        "{name}: {read}, then {flaw} at offset {}\n  hint: in the newest log this \
-                         may be a write that a crash interrupted; check the directory to know",
-                        end.offset
-                    ))),
-                };
-            }
+            Step::End(end) => break end,
+        }
+    };
+    let read = match range {
+        Some((first, last, count)) => format!("{count} txns, 0x{:x} to 0x{:x}", first.0, last.0),
+        None => "no txns".to_owned(),
+    };
+    let damaged = |text: String| Err(Failure::Damaged(text));
+    if let Some(flaw) = end.flaw {
+        return damaged(match end.offset == 0 && !is_log(path) {
+            true => format!("{name} is not a transaction log: {flaw}"),
+            false => format!(
+                "{name}: {read}, then {flaw} at offset {}\n  hint: in the newest log this may be a \
+                 write that a crash interrupted; check the directory to know",
+                end.offset
+            ),
+        });
+    }
+    if let (Some((first, ..)), Some(named)) = (range, zxid_in(path))
+        && first != named
+    {
+        return damaged(format!("{name}: {read}, but its name says 0x{:x}", named.0));
+    }
+    let last = range.map_or(Zxid(zxid_in(path).map_or(0, |z| z.0 - 1)), |(_, last, _)| last);
+    let verdict = inspect::end_of_log(&RealDisk::shared(), &reader, end, last);
+    match verdict.map_err(Failure::of)? {
+        Verdict::Clean if range.is_none() => {
+            Ok(format!("{name}: {read}; a server removes it at its start if it is the newest log"))
+        }
+        Verdict::Clean => Ok(format!("{name}: {read}, fine")),
+        Verdict::Torn { cut } => Ok(format!(
+            "{name}: {read}, then a torn write, which a server cuts off at offset {cut} at its \
+             start if this is the newest log"
+        )),
+        Verdict::Damaged { offset, why } => {
+            damaged(format!("{name}: {read}, then zeros at offset {offset}, {why}"))
         }
     }
+}
+
+fn zxid_in(path: &Path) -> Option<Zxid> {
+    let name = path.file_name().and_then(|name| name.to_str())?;
+    names::zxid_of(name, names::LOG_PREFIX)
 }
 
 /// Whether the name is that of a log, so that a broken header is damage.
@@ -204,24 +230,27 @@ fn is_log(path: &Path) -> bool {
     name.is_some_and(|name| name.starts_with("log."))
 }
 
-/// All logs of a directory, one after another, as a server reads them at its start.
 fn check_directory(path: &Path) -> Result<(), Failure> {
-    let dir = version_dir(path);
-    let dirs = Dirs { snapshots: dir.clone(), logs: dir };
-    let first = logs_in(path)?;
-    let start = first.first().map_or(Zxid(0), |log| Zxid(log.zxid.0 - 1));
-    let mut replay = Replay::open(RealDisk::shared(), dirs, start).map_err(Failure::of)?;
-    let mut count = 0u64;
-    while replay.next().map_err(Failure::of)?.is_some() {
-        count += 1;
-    }
-    out!(
-        "{}: {} logs, {count} txns, last 0x{:x}, fine",
-        path.display(),
-        first.len(),
-        replay.last_zxid().0
-    );
+    out!("{}", directory_report(path)?);
     Ok(())
+}
+
+/// All logs of a directory, one after another, as a server reads them at its start.
+fn directory_report(path: &Path) -> Result<String, Failure> {
+    let dir = version_dir(path);
+    logs_in(path)?;
+    let dirs = Dirs { snapshots: dir.clone(), logs: dir };
+    let found = inspect::directory(&RealDisk::shared(), &dirs).map_err(Failure::of)?;
+    let read = match found.logs {
+        0 => format!("no logs, last 0x{:x}", found.last.0),
+        logs => format!("{logs} logs, {} txns, last 0x{:x}", found.txns, found.last.0),
+    };
+    let name = path.display();
+    if found.notes.is_empty() {
+        return Ok(format!("{name}: {read}, fine"));
+    }
+    let notes = found.notes.join("\n  ");
+    Ok(format!("{name}: {read}; a server starts here after it has cut or removed\n  {notes}"))
 }
 
 /// A transaction as `TxnLogToolkit` prints it.

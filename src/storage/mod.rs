@@ -16,6 +16,7 @@
 //! - [`epoch`]: small files written atomically: epochs, `myid`, `initialize`;
 //! - [`recovery`]: newest usable snapshot, then the log;
 //! - [`truncate`]: TRUNC, and what makes a received snapshot replace a history;
+//! - [`inspect`]: what a start would find, for tools;
 //! - [`purge`]: retention; [`trigger`]: when to snapshot and roll.
 //!
 //! A server's start: [`recovery::recover`] with a sink per attempt, apply everything
@@ -26,6 +27,7 @@ pub mod bond;
 pub mod disk;
 pub mod epoch;
 pub mod image_stream;
+pub mod inspect;
 pub mod log_reader;
 mod mark;
 pub mod names;
@@ -109,10 +111,17 @@ pub enum Error {
         first: String,
     },
     /// Log entries without any snapshot (`zookeeper.snapshot.trust.empty` overrides).
-    #[error("no snapshot found in {}, but there are log entries: something is broken", dir.display())]
+    #[error(
+        "no snapshot found in {}{flaw}, but there are log entries: bring a snapshot back, or, if the \
+         logs are there from the first transaction on, set zookeeper.snapshot.trust.empty=true for \
+         one start",
+        dir.display()
+    )]
     NoSnapshotButLogs {
         /// Where snapshots belong.
         dir: PathBuf,
+        /// The newest file that is none, with its flaw, in parentheses; or empty.
+        flaw: String,
     },
     /// A directory is missing, not a directory, or holds the other kind of files.
     #[error("{}: {what}", dir.display())]

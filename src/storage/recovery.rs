@@ -117,9 +117,9 @@ pub fn recover<S: ImageSink>(
         if tried == CANDIDATES_MAX {
             break;
         }
-        if !snapshot::looks_whole(&**disk, named) {
+        if let Some(why) = snapshot::flaw(&**disk, named) {
             invalid += usize::from(named.zxid > Zxid::ZERO);
-            let why = "not a whole snapshot".to_owned();
+            let why = why.to_owned();
             skipped.push(Skipped { path: named.path.clone(), why });
             continue;
         }
@@ -145,7 +145,8 @@ pub fn recover<S: ImageSink>(
     } else if replay.has_logs() {
         if !options.trust_empty {
             let dir = dirs.snapshots.clone();
-            return Err(Error::NoSnapshotButLogs { dir });
+            let flaw = skipped.first().map(|s| format!(" ({}: {})", s.path.display(), s.why));
+            return Err(Error::NoSnapshotButLogs { dir, flaw: flaw.unwrap_or_default() });
         }
         Origin::LogOnly
     } else if invalid > 0 {

@@ -342,17 +342,32 @@ impl Replay {
     /// If [`Replay::next`] hasn't returned None: a caller's bug.
     pub fn finish(mut self, repair: bool) -> Result<ReplayEnd> {
         assert!(self.done, "the replay has not come to its end");
-        self.check_mark()?;
+        self.check_mark(self.last)?;
         if repair {
             self.repair()?;
         }
         Ok(ReplayEnd { last: self.last, replayed: self.replayed, notes: self.notes })
     }
 
+    /// The last transaction, and what [`Replay::finish`] would cut or remove; nothing is changed.
+    /// `snapshot` is the newest one beside the logs. Without any, whether everything is here that was
+    /// before the log that the durable mark names is not known.
+    pub(super) fn look_at_end(mut self, snapshot: Option<Zxid>) -> Result<(Zxid, Vec<String>)> {
+        assert!(self.done, "the replay has not come to its end");
+        let last = self.last.max(snapshot.unwrap_or_default());
+        let elsewhere = |mark: &Durable| snapshot.is_none() && mark.bytes == 0;
+        if self.durable.is_some_and(|mark| !elsewhere(&mark)) {
+            self.check_mark(last)?;
+        }
+        let empty = self.empty.iter().map(|file| &file.path);
+        self.notes.extend(empty.map(|path| format!("{}: holds no transaction", path.display())));
+        Ok((last, self.notes))
+    }
+
     /// Whether everything is here that the durable mark speaks of. Without the log that it names what
     /// follows its last transaction is gone as well, so that a newer snapshot is no comfort; only later
     /// logs are, which are Apache's.
-    fn check_mark(&self) -> Result<()> {
+    fn check_mark(&self, until: Zxid) -> Result<()> {
         let Some(mark) = self.durable else { return Ok(()) };
         let accept = format!(
             "bring it back, or, to accept the loss (after an older backup was put here, for \
@@ -361,19 +376,19 @@ impl Replay {
         );
         if mark.bytes > 0 && self.newest_name.is_none_or(|newest| newest < mark.log) {
             let path = self.dirs.logs.join(names::log_name(mark.log));
-            let (bytes, last, left) = (mark.bytes, mark.last, self.last);
+            let (bytes, last, left) = (mark.bytes, mark.last, until);
             let what = format!(
                 "at least {bytes} bytes of it, up to transaction {last}, were on disk, and what \
                  is here ends with {left}; {accept}"
             );
             return Err(Error::Missing { path, what });
         }
-        if mark.last > self.last {
+        if mark.last > until {
             let path = self.dirs.logs.join(super::mark::DURABLE_NAME);
             let what = format!(
                 "transactions up to {} were on disk and only {} is there: a log or a snapshot is \
                  missing; {accept}",
-                mark.last, self.last
+                mark.last, until
             );
             return Err(Error::Corrupt { path, offset: 24, what });
         }

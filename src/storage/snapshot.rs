@@ -348,23 +348,34 @@ impl ImageSink for NullSink {
     }
 }
 
-/// Apache's quick test: only a file that passes is tried at all (`SnapStream.isValidSnapshot`).
-pub fn looks_whole(disk: &dyn Disk, named: &Named) -> bool {
-    let Ok(file) = disk.open(&named.path) else { return false };
+/// Apache's quick test: only a file that passes is tried at all (`SnapStream.isValidSnapshot`). What is
+/// wrong, or None.
+pub fn flaw(disk: &dyn Disk, named: &Named) -> Option<&'static str> {
+    let Ok(file) = disk.open(&named.path) else { return Some("it can't be opened") };
+    if named.len == 0 {
+        return Some("the file is empty");
+    }
     let starts_with = |magic: &[u8]| {
         let mut start = vec![0; magic.len()];
         read_full(&*file, 0, &mut start).is_ok_and(|n| n == magic.len()) && start == magic
     };
-    match Compression::of(&named.path) {
-        Compression::Gz => starts_with(&GZ_MAGIC),
-        Compression::Snappy => starts_with(&snappy_java::MAGIC),
+    let (whole, flaw) = match Compression::of(&named.path) {
+        Compression::Gz => (starts_with(&GZ_MAGIC), "it is not gzip"),
+        Compression::Snappy => (starts_with(&snappy_java::MAGIC), "it is not snappy"),
         Compression::Plain => {
             let mut end = [0; 5];
-            named.len >= 10
+            let whole = named.len >= 10
                 && read_full(&*file, named.len - 5, &mut end).is_ok_and(|n| n == 5)
-                && end == PLAIN_END
+                && end == PLAIN_END;
+            (whole, "its end is missing")
         }
-    }
+    };
+    (!whole).then_some(flaw)
+}
+
+/// Whether a file passes the quick test.
+pub fn looks_whole(disk: &dyn Disk, named: &Named) -> bool {
+    flaw(disk, named).is_none()
 }
 
 struct FileRead {

@@ -211,3 +211,33 @@ fn the_mark_of_an_earlier_release_is_read() {
     remove(&disk, "log.1");
     assert_missing(&disk, "log.1");
 }
+
+#[test]
+fn a_snapshot_that_is_none_is_named_with_its_flaw() {
+    let (disk, _) = written(3);
+    for (len, flaw) in [(0, "the file is empty"), (30, "its end is missing")] {
+        cut(&disk, "snapshot.0", len);
+        let why = load(&disk).expect_err("no snapshot").to_string();
+        assert!(why.contains(&format!("(/data/version-2/snapshot.0: {flaw})")), "{why}");
+    }
+}
+
+/// After a leader's snapshot the mark names a log that is not there yet.
+#[test]
+fn tools_read_a_directory_as_a_start_does() {
+    let disk = probe_disk(true);
+    let found = inspect::directory(&disk.shared(), &dirs()).unwrap();
+    assert_eq!((found.logs, found.txns, found.last), (3, 30, Zxid(30)));
+    let theirs = history(1..=40);
+    let w = write_snapshot(&disk, 40, &theirs, Compression::Plain).unwrap();
+    w.finish_install(&sections(40), &dirs()).unwrap();
+    let found = inspect::directory(&disk.shared(), &dirs()).unwrap();
+    assert_eq!((found.logs, found.last, found.notes), (0, Zxid(40), vec![]));
+    // The log directory alone says nothing of what is in snapshots elsewhere.
+    remove(&disk, "snapshot.28");
+    assert_eq!(inspect::directory(&disk.shared(), &dirs()).unwrap().logs, 0);
+    let (disk, _) = written(3);
+    remove(&disk, "log.1");
+    remove(&disk, "snapshot.0");
+    assert!(inspect::directory(&disk.shared(), &dirs()).is_err());
+}
