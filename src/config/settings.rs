@@ -156,6 +156,9 @@ pub struct Limits {
     /// Bytes of requests that all connections may have waiting or in process (`limits.requestBytes`,
     /// ours).
     pub request_bytes: usize,
+    /// Bytes of replies and watch events that all connections may have waiting (`limits.replyBytes`,
+    /// ours).
+    pub reply_bytes: usize,
     /// Paths that one connection may watch (`limits.watchesPerConnection`, ours).
     pub watches_per_connection: usize,
     /// Bytes of all watched paths (`limits.watchBytes`, ours).

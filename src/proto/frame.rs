@@ -2,6 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::jute::wire_length;
+
 /// The default of `jute.maxbuffer`: the largest request, in bytes.
 pub const MAX_BUFFER_DEFAULT: usize = 0xfffff;
 
@@ -41,7 +43,10 @@ pub fn begin(out: &mut BytesMut) -> usize {
 }
 
 /// Fills in the length of the frame that [`begin`] started at `at`.
+///
+/// # Panics
+/// Beyond 2^31 - 1 bytes, see [`super::jute::wire_length`].
 pub fn end(out: &mut BytesMut, at: usize) {
-    let length = (out.len() - at - 4) as u32;
+    let length = wire_length(out.len() - at - 4);
     out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }

@@ -185,6 +185,18 @@ impl Reader {
     }
 }
 
+/// A length as it goes to the wire.
+///
+/// # Panics
+/// Beyond 2^31 - 1.
+#[inline]
+pub fn wire_length(n: usize) -> i32 {
+    match i32::try_from(n) {
+        Ok(n) => n,
+        Err(_) => panic!("{n} bytes or elements are more than a record can have (2147483647)"),
+    }
+}
+
 /// Appends jute to a buffer; the counterpart of [`Reader`]. Implemented by [`BytesMut`].
 pub trait Write {
     /// The buffer.
@@ -205,12 +217,21 @@ pub trait Write {
         self.buf().put_i64(v);
     }
 
+    /// The number of elements of a vector, or bytes of a buffer.
+    ///
+    /// # Panics
+    /// Beyond 2^31 - 1: a reply is bounded far below that, and what is not must not go to the wire
+    /// with a length that says something else.
+    fn count(&mut self, n: usize) {
+        self.i32(wire_length(n));
+    }
+
     /// A buffer, None as null.
     fn buffer(&mut self, v: Option<&[u8]>) {
         match v {
             None => self.i32(-1),
             Some(v) => {
-                self.i32(v.len() as i32);
+                self.count(v.len());
                 self.buf().put_slice(v);
             }
         }
@@ -239,7 +260,7 @@ pub trait Write {
             }
         }
         let length = self.buf().len() - start - 4;
-        BigEndian::write_i32(&mut self.buf()[start..start + 4], length as i32);
+        BigEndian::write_i32(&mut self.buf()[start..start + 4], wire_length(length));
     }
 
     /// A string, None as null.
@@ -258,7 +279,7 @@ pub trait Write {
         match v {
             None => self.i32(-1),
             Some(v) => {
-                self.i32(v.len() as i32);
+                self.count(v.len());
                 v.iter().for_each(|item| item.write(self.buf()));
             }
         }

@@ -67,47 +67,53 @@ impl Op {
 /// answers with MARSHALLINGERROR.
 pub fn read_ops(r: &mut Reader) -> Result<Vec<Op>, DecodeError> {
     let mut ops: Vec<Op> = Vec::new();
-    loop {
-        let header: MultiHeader = r.get()?;
-        if header.done {
-            return Ok(ops);
-        }
-        let op = match OpCode(header.opcode) {
-            opcode @ (OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER) => {
-                let create: CreateRequest = r.get()?;
-                let mode = mode(create.flags)?;
-                if mode.is_ttl() {
-                    let value = create.flags.into();
-                    return Err(DecodeError::Invalid { what: "create flags", value });
-                }
-                Op::Create(kind(mode, opcode), create)
-            }
-            OpCode::CREATE_TTL => {
-                let create: CreateTtlRequest = r.get()?;
-                let mode = mode(create.flags)?;
-                if mode.is_ttl() {
-                    Op::CreateTtl(create)
-                } else {
-                    let CreateTtlRequest { path, data, acl, flags, .. } = create;
-                    let request = CreateRequest { path, data, acl, flags };
-                    Op::Create(kind(mode, OpCode::CREATE), request)
-                }
-            }
-            OpCode::DELETE => Op::Delete(r.get()?),
-            OpCode::SET_DATA => Op::SetData(r.get()?),
-            OpCode::CHECK => Op::Check(r.get()?),
-            OpCode::GET_DATA => Op::GetData(r.get()?),
-            OpCode::GET_CHILDREN => Op::GetChildren(r.get()?),
-            other => {
-                return Err(DecodeError::Invalid { what: "multi op", value: other.0.into() });
-            }
-        };
+    while let Some(op) = next_op(r)? {
         if ops.last().is_some_and(|last| last.is_read() != op.is_read()) {
-            let value = header.opcode.into();
+            let value = op.opcode().0.into();
             return Err(DecodeError::Invalid { what: "mix of reads and writes in a multi", value });
         }
         ops.push(op);
     }
+    Ok(ops)
+}
+
+/// Decodes the next operation; None at the end header. Who calls it sees to it that reads and writes
+/// are not mixed.
+pub fn next_op(r: &mut Reader) -> Result<Option<Op>, DecodeError> {
+    let header: MultiHeader = r.get()?;
+    if header.done {
+        return Ok(None);
+    }
+    Ok(Some(match OpCode(header.opcode) {
+        opcode @ (OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER) => {
+            let create: CreateRequest = r.get()?;
+            let mode = mode(create.flags)?;
+            if mode.is_ttl() {
+                let value = create.flags.into();
+                return Err(DecodeError::Invalid { what: "create flags", value });
+            }
+            Op::Create(kind(mode, opcode), create)
+        }
+        OpCode::CREATE_TTL => {
+            let create: CreateTtlRequest = r.get()?;
+            let mode = mode(create.flags)?;
+            if mode.is_ttl() {
+                Op::CreateTtl(create)
+            } else {
+                let CreateTtlRequest { path, data, acl, flags, .. } = create;
+                let request = CreateRequest { path, data, acl, flags };
+                Op::Create(kind(mode, OpCode::CREATE), request)
+            }
+        }
+        OpCode::DELETE => Op::Delete(r.get()?),
+        OpCode::SET_DATA => Op::SetData(r.get()?),
+        OpCode::CHECK => Op::Check(r.get()?),
+        OpCode::GET_DATA => Op::GetData(r.get()?),
+        OpCode::GET_CHILDREN => Op::GetChildren(r.get()?),
+        other => {
+            return Err(DecodeError::Invalid { what: "multi op", value: other.0.into() });
+        }
+    }))
 }
 
 fn mode(flags: i32) -> Result<CreateMode, DecodeError> {

@@ -20,8 +20,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::limits::Limits;
-use super::reads::{Asker, Told, View, answer};
+pub use super::long::Pieces;
+use super::long::{Long, Step};
+use super::reads::{Answered, Asker, Told, View, answer};
 use super::reply::write_reply;
+use super::share::Share;
 use super::{Connect, Request, prep};
 use crate::auth::{Auth, Refused};
 use crate::proto::jute::{Jute, Reader, Write};
@@ -89,6 +92,8 @@ pub enum Want {
     Input,
     /// Room: what was answered must be written first.
     Room,
+    /// Nothing: run again, after others had their turn.
+    Again,
     /// Answers of the node thread.
     Answers,
     /// A server with less to do; nobody tells, so try again after a while.
@@ -126,6 +131,10 @@ pub struct Load {
     pub large_bytes: Arc<AtomicUsize>,
     /// Bytes of requests, as [`Limits::request_bytes_max`] counts them.
     pub request_bytes: AtomicUsize,
+    /// Bytes of replies and events, as [`Limits::all_replies_bytes_max`] counts them.
+    pub reply_bytes: Arc<AtomicUsize>,
+    /// Times that a large reply found no room among them.
+    pub replies_refused: AtomicUsize,
     /// Sessions that only this server knows.
     pub local_sessions: AtomicUsize,
     /// The server has no quorum and serves readers.
@@ -133,6 +142,11 @@ pub struct Load {
 }
 
 impl Load {
+    /// A part of all replies, of no bytes yet.
+    pub fn reply_share(&self) -> Share {
+        Share::new(&self.reply_bytes)
+    }
+
     /// Whether the server is in read-only mode.
     fn is_read_only(&self) -> bool {
         self.read_only.load(Ordering::Relaxed)
@@ -187,6 +201,9 @@ pub struct Turn<'a> {
     pub unwritten: usize,
     /// Takes replies, in order.
     pub out: &'a mut BytesMut,
+    /// A large reply, behind what is in `out`: the rest of a frame that begins there. Nothing else
+    /// was waiting when it came, and the connection wants [`Want::Room`] or has ended.
+    pub pieces: Option<Pieces>,
     /// Takes what the node thread must do.
     pub submit: &'a mut Vec<Submit>,
     /// Frames taken.
@@ -212,7 +229,7 @@ impl<'a> Turn<'a> {
         self.last = Some((opcode, if xid < 0 { before } else { xid }));
     }
 
-    /// Answers a request that needs no ordering. Some: nothing more may follow.
+    /// Answers a request that needs no ordering.
     fn answer(
         &mut self,
         view: View,
@@ -220,7 +237,7 @@ impl<'a> Turn<'a> {
         xid: i32,
         opcode: OpCode,
         body: &[u8],
-    ) -> Option<Ended> {
+    ) -> Answered {
         let told = Told { events: &mut self.besides, namespaces: self.namespaces.as_deref_mut() };
         answer(view, &self.rules.auth, asker, xid, opcode, body, self.out, told)
     }
@@ -240,6 +257,7 @@ impl<'a> Turn<'a> {
             last_zxid: view.map_or(Zxid::ZERO, |view| view.state.last_zxid()),
             unwritten: 0,
             out,
+            pieces: None,
             submit,
             frames: 0,
             answered: 0,
@@ -251,8 +269,12 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.out.len() + self.unwritten >= self.rules.limits.output_high_water_bytes
+    /// Whether so much waits for the client that nothing is added.
+    pub(super) fn is_full(&self) -> bool {
+        let (waiting, limits) = (self.out.len() + self.unwritten, &self.rules.limits);
+        let all = || self.rules.load.reply_bytes.load(Ordering::Relaxed);
+        waiting >= limits.output_high_water_bytes
+            || waiting >= limits.reply_bytes_free && all() >= limits.all_replies_bytes_max
     }
 }
 
@@ -275,6 +297,8 @@ pub struct Conn {
     syncing: bool,
     /// The session is closing: every request is answered SESSIONEXPIRED.
     session_over: bool,
+    /// A read that is answered in steps; everything else waits behind it.
+    long: Option<Box<Long>>,
     /// Close once what there is has been written.
     end: Option<Ended>,
 }
@@ -293,6 +317,7 @@ impl Conn {
             pending: VecDeque::new(),
             syncing: false,
             session_over: false,
+            long: None,
             end: None,
         }
     }
@@ -326,7 +351,7 @@ impl Conn {
 
     /// Requests received and not answered.
     pub fn outstanding(&self) -> usize {
-        self.queue.len() + self.pending.len()
+        self.queue.len() + self.pending.len() + usize::from(self.long.is_some())
     }
 
     /// Their bytes.
@@ -367,6 +392,9 @@ impl Conn {
 
     /// Whether the next thing to do is a read, so that the state should be locked first.
     pub fn reads_first(&self, input: &[u8], rules: &Rules) -> bool {
+        if let Some(long) = &self.long {
+            return !long.is_unsettled();
+        }
         if !self.pending.is_empty() || self.phase != Phase::Open && self.queue.is_empty() {
             return false;
         }
@@ -387,6 +415,12 @@ impl Conn {
         loop {
             if let Some(why) = self.end {
                 return Ok(Want::End(why));
+            }
+            if self.long.is_some() {
+                match self.go_on(turn) {
+                    Some(want) => return Ok(want),
+                    None => continue,
+                }
             }
             let throttled = self.phase == Phase::Open && turn.rules.throttles();
             if throttled {
@@ -492,9 +526,16 @@ impl Conn {
                 session_over: self.session_over,
                 ids: &self.ids,
             };
-            turn.answered += 1;
-            if let Some(why) = turn.answer(view, asker, xid, opcode, body) {
-                self.finish(why);
+            match turn.answer(view, asker, xid, opcode, body) {
+                Answered::Whole => turn.answered += 1,
+                Answered::Last(why) => {
+                    turn.answered += 1;
+                    self.finish(why);
+                }
+                Answered::InSteps => {
+                    let request = (xid, opcode, Bytes::copy_from_slice(body));
+                    self.begin_long(request, Arc::clone(&self.ids), turn);
+                }
             }
             return Ok(None);
         }
@@ -582,17 +623,64 @@ impl Conn {
         } else if let Some(view) = turn.view {
             let (session, session_over) = (self.session, self.session_over);
             let asker = Asker { conn: self.id, session, session_over, ids: &ids };
-            turn.answered += 1;
-            if let Some(why) = turn.answer(view, asker, xid, opcode, &body) {
-                self.finish(why);
+            match turn.answer(view, asker, xid, opcode, &body) {
+                Answered::Whole => turn.answered += 1,
+                Answered::Last(why) => {
+                    turn.answered += 1;
+                    self.finish(why);
+                }
+                Answered::InSteps => self.begin_long((xid, opcode, body), ids, turn),
             }
         }
+    }
+
+    fn begin_long(&mut self, request: (i32, OpCode, Bytes), ids: Arc<[Id]>, turn: &mut Turn) {
+        let long = Long::new(request, ids, turn.rules.load.reply_share());
+        self.held_bytes += long.request_bytes();
+        self.long = Some(Box::new(long));
+    }
+
+    /// Goes on with the read that is answered in steps. None: it is answered, and what is behind it
+    /// may follow.
+    fn go_on(&mut self, turn: &mut Turn) -> Option<Want> {
+        let mut long = self.long.take()?;
+        let step = match turn.view {
+            None => {
+                long.settle();
+                self.long = Some(long);
+                return Some(Want::State);
+            }
+            // That takes a while, so not with the lock.
+            Some(_) if long.is_unsettled() => Step::More,
+            Some(view) => {
+                let ids = Arc::clone(long.ids());
+                let (session, session_over) = (self.session, self.session_over);
+                let asker = Asker { conn: self.id, session, session_over, ids: &ids };
+                long.step(view, asker, turn)
+            }
+        };
+        let want = match step {
+            Step::More => Want::Again,
+            Step::Room => Want::Room,
+            Step::Relief => Want::Relief,
+            Step::Done(end) => {
+                turn.answered += 1;
+                self.held_bytes = self.held_bytes.saturating_sub(long.request_bytes());
+                if let Some(why) = end {
+                    self.finish(why);
+                }
+                return turn.pieces.is_some().then_some(Want::Room);
+            }
+        };
+        self.long = Some(long);
+        Some(want)
     }
 
     /// Takes and answers nothing more.
     fn finish(&mut self, why: Ended) {
         self.phase = Phase::Ending;
         self.queue.clear();
+        self.long = None;
         self.end = Some(why);
     }
 

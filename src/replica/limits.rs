@@ -16,6 +16,16 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// What a connection may have of them without being counted.
     pub request_bytes_free: usize,
+    /// The largest reply, bytes of its body: [`reply_bytes_max`] of `frame_bytes_max`. A request that
+    /// would have a larger one is answered MARSHALLINGERROR.
+    pub reply_bytes_max: usize,
+    /// Bytes of replies and watch events that all connections together may have waiting; only what a
+    /// connection has beyond `reply_bytes_free` counts. A large reply that would exceed it waits; who
+    /// would exceed it by watch events or answers to writes is closed (`limits.replyBytes`).
+    pub all_replies_bytes_max: usize,
+    /// What a connection may have of them without being counted. While all are at their bound, a
+    /// connection that has more waiting is answered nothing until its client has read that.
+    pub reply_bytes_free: usize,
     /// Bytes of replies that may wait before a connection's further requests are not executed.
     pub output_high_water_bytes: usize,
     /// Bytes of replies and watch events that may wait before the connection is closed: only watch
@@ -51,6 +61,9 @@ impl Default for Limits {
             queued_bytes_max: 4 << 20,
             request_bytes_max: 1 << 30,
             request_bytes_free: 64 << 10,
+            reply_bytes_max: reply_bytes_max(crate::proto::frame::MAX_BUFFER_DEFAULT),
+            all_replies_bytes_max: 1 << 30,
+            reply_bytes_free: 64 << 10,
             output_high_water_bytes: 256 << 10,
             output_bytes_max: 64 << 20,
             global_outstanding_max: 1000,
@@ -63,4 +76,17 @@ impl Default for Limits {
             auth_bytes_max: 64 << 10,
         }
     }
+}
+
+/// The largest reply is so many times the largest request.
+const REPLY_TIMES: usize = 64;
+/// It is no smaller than this, for nodes and lists from before `jute.maxbuffer` was lowered.
+const REPLY_LEAST: usize = 64 << 20;
+/// It is no larger: a length on the wire has 31 bits.
+const REPLY_MOST: usize = 1 << 30;
+
+/// The largest reply where the largest request has `frame_bytes` (`jute.maxbuffer`): 64 times that,
+/// within 64 MiB and 1 GiB. A million children with names of 60 bytes are within it.
+pub fn reply_bytes_max(frame_bytes: usize) -> usize {
+    frame_bytes.saturating_mul(REPLY_TIMES).clamp(REPLY_LEAST, REPLY_MOST)
 }

@@ -16,6 +16,7 @@
 pub mod conn;
 pub mod ensemble;
 pub mod limits;
+mod long;
 pub mod membership;
 pub mod overlay;
 pub mod password;
@@ -23,7 +24,9 @@ pub mod prep;
 pub mod reads;
 pub mod reaper;
 pub mod reply;
+mod rewatch;
 pub mod session;
+pub mod share;
 mod turn;
 
 use std::collections::VecDeque;

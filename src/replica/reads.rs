@@ -12,6 +12,7 @@ use crate::proto::jute::{Jute, Reader, Write};
 use crate::proto::multi::{self, Op};
 use crate::proto::opcode::{Class, OpCode};
 use crate::proto::records::{ClientInfo, PathRecord, SetWatches, SetWatches2, WatchRequest};
+use crate::state::read::Size;
 use crate::state::watch::{WatchKind, WatchTable, WatcherType};
 use crate::state::{StateMachine, read};
 use crate::types::{Acl, Code, ConnId, Id, Namespaces, Perms, SessionId, Zxid};
@@ -68,9 +69,23 @@ impl Told<'_> {
 }
 
 /// Bytes of a stat.
-const STAT_LEN: usize = 68;
+pub(super) const STAT_LEN: usize = 68;
 
-/// Appends the reply to one request. Some: nothing more may follow, close.
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Its reply is appended.
+    Whole,
+    /// The same, and nothing more may follow: close.
+    Last(Ended),
+    /// Nothing is appended: it is to be answered in steps ([`super::long`]).
+    InSteps,
+}
+
+/// Requests of lists that are longer, in bytes, are answered in steps.
+const LIST_BYTES: usize = 16 << 10;
+
+/// Appends the reply to one request, unless that takes long.
 pub fn answer(
     view: View,
     auth: &Auth,
@@ -80,22 +95,28 @@ pub fn answer(
     body: &[u8],
     out: &mut BytesMut,
     mut told: Told,
-) -> Option<Ended> {
+) -> Answered {
     let last = view.state.last_zxid();
     if opcode.class() == Class::Invalid {
         write_reply(out, xid, Zxid(-1), Code::UNIMPLEMENTED, |_| {});
-        return Some("an unknown operation");
+        return Answered::Last("an unknown operation");
     }
     if asker.session_over {
         write_reply(out, xid, last, Code::SESSION_EXPIRED, |_| {});
-        return None;
+        return Answered::Whole;
     }
     match opcode {
         OpCode::PING => write_reply(out, PING_XID, last, Code::OK, |_| {}),
+        OpCode::SET_WATCHES | OpCode::SET_WATCHES2 | OpCode::MULTI_READ
+            if body.len() > LIST_BYTES =>
+        {
+            return Answered::InSteps;
+        }
+        OpCode::GET_EPHEMERALS | OpCode::GET_ALL_CHILDREN_NUMBER => return Answered::InSteps,
         OpCode::SET_WATCHES | OpCode::SET_WATCHES2 => {
             let (missed, end) = set_watches(view, asker.conn, xid, opcode, body, out);
             *told.events += missed;
-            return end;
+            return end.map_or(Answered::Whole, Answered::Last);
         }
         _ => {
             let at = frame::begin(out);
@@ -105,15 +126,22 @@ pub fn answer(
             out.i32(0);
             let start = out.len();
             let read = Read { view, auth, asker };
-            let code = read.run(opcode, body, out, &mut told).unwrap_or_else(|code| {
-                out.truncate(start);
-                code
-            });
+            let code = match read.run(opcode, body, out, &mut told) {
+                Ok(Some(code)) => code,
+                Ok(None) => {
+                    out.truncate(at);
+                    return Answered::InSteps;
+                }
+                Err(code) => {
+                    out.truncate(start);
+                    code
+                }
+            };
             out[code_at..start].copy_from_slice(&code.0.to_be_bytes());
             frame::end(out, at);
         }
     }
-    None
+    Answered::Whole
 }
 
 /// setWatches: what was missed is told before the reply, with zxid -1. A list that is null fails
@@ -159,11 +187,13 @@ fn set_watches(
         _ => Code::MARSHALLING_ERROR,
     };
     write_reply(out, xid, view.state.last_zxid(), code, |_| {});
-    (events, (code == TOO_MANY_WATCHES).then_some("the client watches more than it may"))
+    (events, (code == TOO_MANY_WATCHES).then_some(WATCHES_TOO_MANY))
 }
 
 /// The answer to who wants to watch more than it may (`docs/decisions/006`).
-const TOO_MANY_WATCHES: Code = Code::BAD_ARGUMENTS;
+pub(super) const TOO_MANY_WATCHES: Code = Code::BAD_ARGUMENTS;
+/// Why a connection ends whose setWatches were too many.
+pub(super) const WATCHES_TOO_MANY: Ended = "the client watches more than it may";
 
 /// The path and what follows it, without a copy where the path is valid UTF-8. None when the bytes
 /// are too few or the path is null.
@@ -174,6 +204,44 @@ fn split_path(body: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
     // The strict check is several times faster than the lossy one, as in `jute`.
     let path = std::str::from_utf8(path).map_or_else(|_| String::from_utf8_lossy(path), Cow::from);
     Some((path, rest))
+}
+
+/// The path of a request that begins with one.
+pub(super) fn path_of(body: &[u8]) -> Result<Cow<'_, str>, Code> {
+    split_path(body).map(|(path, _)| path).ok_or(Code::MARSHALLING_ERROR)
+}
+
+/// The path of a request and whether a watch is asked for.
+pub(super) fn path_and_watch(body: &[u8]) -> Result<(Cow<'_, str>, bool), Code> {
+    let (path, rest) = split_path(body).ok_or(Code::MARSHALLING_ERROR)?;
+    let watch = *rest.first().ok_or(Code::MARSHALLING_ERROR)? != 0;
+    Ok((path, watch))
+}
+
+/// Leaves the watch that was asked for with a read which came to `result`; none where the caller may
+/// not read (and so may not be told).
+pub(super) fn leave(
+    view: View,
+    conn: ConnId,
+    opcode: OpCode,
+    path: &str,
+    watch: bool,
+    result: Result<(), Code>,
+) -> Result<(), Code> {
+    if watch {
+        let kind = match (opcode, &result) {
+            (OpCode::EXISTS, Err(Code::NO_NODE)) => Some(WatchKind::Exist),
+            (OpCode::EXISTS | OpCode::GET_DATA, Ok(())) => Some(WatchKind::Data),
+            (_, Ok(())) => Some(WatchKind::Child),
+            _ => None,
+        };
+        if let Some(kind) = kind
+            && !view.watches.add(conn, path, kind)
+        {
+            return Err(TOO_MANY_WATCHES);
+        }
+    }
+    result
 }
 
 /// One read against the state.
@@ -188,28 +256,25 @@ impl Read<'_> {
         self.auth.check(acl, self.asker.ids, wanted)
     }
 
-    /// Appends the body; the code goes into the header. With Err the body is dropped.
+    /// Appends the body; the code goes into the header. With Err the body is dropped. None: it is to
+    /// be answered in steps.
     fn run(
         &self,
         opcode: OpCode,
         body: &[u8],
         out: &mut BytesMut,
         told: &mut Told,
-    ) -> Result<Code, Code> {
+    ) -> Result<Option<Code>, Code> {
         let state = self.view.state;
         let allowed = |acl: &[Acl], wanted| self.allowed(acl, wanted);
         match opcode {
             OpCode::EXISTS | OpCode::GET_DATA | OpCode::GET_CHILDREN | OpCode::GET_CHILDREN2 => {
-                return self.node(opcode, body, out, told).map(|()| Code::OK);
+                let size = self.node(opcode, body, out, told)?;
+                return Ok((size == Size::Fits).then_some(Code::OK));
             }
             OpCode::GET_ACL => {
-                let (path, _) = split_path(body).ok_or(Code::MARSHALLING_ERROR)?;
-                return read::get_acl(state, &path, &allowed, out).map(|()| Code::OK);
-            }
-            OpCode::GET_ALL_CHILDREN_NUMBER => {
-                let (path, _) = split_path(body).ok_or(Code::MARSHALLING_ERROR)?;
-                return read::get_all_children_number(state, &path, &allowed, out)
-                    .map(|()| Code::OK);
+                read::get_acl(state, &path_of(body)?, &allowed, out)?;
+                return Ok(Some(Code::OK));
             }
             _ => {}
         }
@@ -219,32 +284,26 @@ impl Read<'_> {
             OpCode::SYNC => {
                 let request: PathRecord = r.get().map_err(bad)?;
                 out.put(&request);
-                Ok(Code::OK)
-            }
-            OpCode::GET_EPHEMERALS => {
-                let request: PathRecord = r.get().map_err(bad)?;
-                let prefix = request.path.as_deref();
-                read::get_ephemerals(state, self.asker.session, prefix, out);
-                Ok(Code::OK)
+                Ok(Some(Code::OK))
             }
             OpCode::MULTI_READ => {
                 let ops = multi::read_ops(&mut r).map_err(bad)?;
                 if ops.first().is_some_and(|op: &Op| !op.is_read()) {
                     multi::write_end(out);
-                    return Ok(Code::MARSHALLING_ERROR);
+                    return Ok(Some(Code::MARSHALLING_ERROR));
                 }
                 let mut answered =
                     |opcode, path: &str, reply: &[u8]| told.read(opcode, path, reply);
                 Ok(read::multi_read(state, &ops, &allowed, out, &mut answered))
             }
             OpCode::CHECK_WATCHES | OpCode::REMOVE_WATCHES | OpCode::ADD_WATCH => {
-                self.watch(opcode, r.get().map_err(bad)?, out)
+                self.watch(opcode, r.get().map_err(bad)?, out).map(Some)
             }
             OpCode::WHO_AM_I => {
                 let clients: Vec<ClientInfo> =
                     self.asker.ids.iter().map(|id| self.info(id)).collect();
                 out.vec(Some(&clients));
-                Ok(Code::OK)
+                Ok(Some(Code::OK))
             }
             // A write whose body does not decode.
             _ => Err(Code::MARSHALLING_ERROR),
@@ -256,42 +315,32 @@ impl Read<'_> {
         ClientInfo { scheme: id.scheme.clone(), user }
     }
 
-    /// exists, getData, getChildren, getChildren2. The watch is left in the same critical section;
-    /// none is left where the caller may not read (and so may not be told).
+    /// exists, getData, getChildren, getChildren2. The watch is left in the same critical section.
     fn node(
         &self,
         opcode: OpCode,
         body: &[u8],
         out: &mut BytesMut,
         told: &mut Told,
-    ) -> Result<(), Code> {
-        let (path, rest) = split_path(body).ok_or(Code::MARSHALLING_ERROR)?;
-        let watch = *rest.first().ok_or(Code::MARSHALLING_ERROR)? != 0;
+    ) -> Result<Size, Code> {
+        let (path, watch) = path_and_watch(body)?;
         let (state, start) = (self.view.state, out.len());
         let allowed = |acl: &[Acl], wanted| self.allowed(acl, wanted);
         let result = match opcode {
-            OpCode::EXISTS => read::exists(state, &path, &allowed, out),
+            OpCode::EXISTS => read::exists(state, &path, &allowed, out).map(|()| Size::Fits),
             OpCode::GET_DATA => read::get_data(state, &path, &allowed, out),
             OpCode::GET_CHILDREN => read::get_children(state, &path, &allowed, out),
             _ => read::get_children2(state, &path, &allowed, out),
         };
-        if result.is_ok() {
-            told.read(opcode, &path, &out[start..]);
-        }
-        if watch {
-            let kind = match (opcode, &result) {
-                (OpCode::EXISTS, Err(Code::NO_NODE)) => Some(WatchKind::Exist),
-                (OpCode::EXISTS | OpCode::GET_DATA, Ok(())) => Some(WatchKind::Data),
-                (_, Ok(())) => Some(WatchKind::Child),
-                _ => None,
-            };
-            if let Some(kind) = kind
-                && !self.view.watches.add(self.asker.conn, &path, kind)
-            {
-                return Err(TOO_MANY_WATCHES);
+        let result = match result {
+            Ok(Size::Large) => return Ok(Size::Large),
+            Ok(Size::Fits) => {
+                told.read(opcode, &path, &out[start..]);
+                Ok(())
             }
-        }
-        result
+            Err(code) => Err(code),
+        };
+        leave(self.view, self.asker.conn, opcode, &path, watch, result).map(|()| Size::Fits)
     }
 
     fn watch(

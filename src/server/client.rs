@@ -23,8 +23,9 @@ use crate::auth::address_text;
 use crate::config::Config;
 use crate::ops::Word;
 use crate::ops::metrics::{Advanced, Counter};
-use crate::replica::conn::{Conn, Ended, Submit, Turn, Want};
+use crate::replica::conn::{Conn, Ended, Pieces, Submit, Turn, Want};
 use crate::replica::reads::View;
+use crate::replica::share::Share;
 use crate::types::{ConnId, Hasher, SessionId};
 
 use super::audit;
@@ -40,6 +41,8 @@ use super::throttle::ConnectThrottle;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How often idle connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long a connection may take a large reply while other large replies find no room.
+const GIVE_WAY: Duration = Duration::from_secs(10);
 /// Turns of one task before the others get theirs.
 const TURNS_MAX: usize = 32;
 
@@ -183,6 +186,8 @@ impl Clients {
     /// session's timeout, which also catches clients that don't read.
     pub async fn sweep(self: Arc<Self>) {
         let mut last = self.shared.clock.mono();
+        let refused = &self.shared.rules.load.replies_refused;
+        let mut refused_before = 0;
         loop {
             tokio::time::sleep(self.stall).await;
             let now = self.shared.clock.mono();
@@ -190,9 +195,12 @@ impl Clients {
             if idle_too {
                 last = now;
             }
+            let refused_now = refused.load(Ordering::Relaxed);
+            let no_room = std::mem::replace(&mut refused_before, refused_now) != refused_now;
             for line in &self.shared.lines {
                 let mut state = line.lock();
                 let why = match state.session {
+                    _ if no_room && line.has_much_for(now) > GIVE_WAY => Some(GIVES_WAY),
                     _ if !idle_too => None,
                     None if now.since(line.since) > self.sessionless => {
                         self.shared.metrics.add(Counter::SessionlessConnectionsExpired, 1);
@@ -224,7 +232,8 @@ async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr, lan
     }
     let id = ConnId(clients.next_id.fetch_add(1, Ordering::Relaxed));
     let now = clients.shared.clock.now();
-    let line = Arc::new(Line::new(id, remote, lane, now));
+    let load = &clients.shared.rules.load;
+    let line = Arc::new(Line::new(id, remote, lane, now, load.reply_share()));
     let conn = Conn::new(id, &address_text(remote.ip()));
     line.lock().ids = Arc::clone(conn.ids());
     clients.shared.lines.insert(id, Arc::clone(&line));
@@ -235,6 +244,8 @@ async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr, lan
         line,
         input: BytesMut::new(),
         out: BytesMut::new(),
+        share: load.reply_share(),
+        pieces: None,
         left: false,
         close: None,
         first: true,
@@ -267,7 +278,11 @@ struct Task<'a> {
     input: BytesMut,
     /// Taken from the line, not written.
     out: BytesMut,
-    /// There is more in the line, because something was in `out`.
+    /// Counts it among all replies, if it is much.
+    share: Share,
+    /// The rest of a large reply, to be written behind it.
+    pieces: Option<Pieces>,
+    /// There is more in the line, because something was to be written before it.
     left: bool,
     /// Close once everything is written.
     close: Option<Ended>,
@@ -288,6 +303,9 @@ impl Drop for Task<'_> {
 
 /// The other end has closed.
 pub(super) const GONE: Ended = "the client is gone";
+/// It was slow to take a large reply, and others waited for room.
+pub(super) const GIVES_WAY: Ended =
+    "the client takes its reply slowly while others wait for room (limits.replyBytes)";
 /// A four-letter word was asked.
 pub(super) const WORD: Ended = "a four-letter word is answered";
 
@@ -302,6 +320,7 @@ impl Task<'_> {
             if let Err(why) = self.count() {
                 return Poll::Ready(why);
             }
+            self.count_replies();
             match self.flush(cx) {
                 Poll::Ready(Ok(())) => {
                     if self.left {
@@ -312,6 +331,9 @@ impl Task<'_> {
                     }
                     if want == Want::Room {
                         continue;
+                    }
+                    if want == Want::Again {
+                        break;
                     }
                     if want == Want::Input || self.may_leave() {
                         match self.receive(cx) {
@@ -356,6 +378,21 @@ impl Task<'_> {
         Ok(())
     }
 
+    /// Counts what waits to be written, if it is much.
+    fn count_replies(&mut self) {
+        let free = self.clients.shared.rules.limits.reply_bytes_free;
+        let now = if self.out.len() > free { self.out.len() } else { 0 };
+        if now != self.share.bytes() {
+            self.share.set(now);
+        }
+        self.line.has_much(now > 0 || self.pieces.is_some(), &self.clients.shared.clock);
+    }
+
+    /// Whether something is to be written before what is in the line.
+    fn is_writing(&self) -> bool {
+        !self.out.is_empty() || self.pieces.is_some()
+    }
+
     /// Everything that needs neither to read nor to write the socket.
     fn turn(&mut self) -> Result<Want, Ended> {
         if self.first {
@@ -398,8 +435,12 @@ impl Task<'_> {
             settle(&mut line, &mut self.conn, &mut self.waiting, clients, now_ms)?;
             if let Some(why) = line.close {
                 // Nothing more is answered: the session may be elsewhere, the state another.
-                self.out.extend_from_slice(&line.out);
+                match &mut self.pieces {
+                    Some(pieces) => pieces.list.push_back(std::mem::take(&mut line.out)),
+                    None => self.out.extend_from_slice(&line.out),
+                }
                 line.out.clear();
+                line.count_out(&shared.rules.limits);
                 return Ok(Want::End(why));
             }
             if line.out.capacity() == 0 && (reads || !self.input.is_empty()) {
@@ -410,21 +451,25 @@ impl Task<'_> {
             let mut out = std::mem::take(&mut line.out);
             let before = out.len();
             let mut turn = Turn::new(&shared.rules, now_ms, view, &mut out, submits);
-            turn.unwritten = self.out.len();
+            turn.unwritten = self.out.len() + self.pieces.as_ref().map_or(0, |p| p.share.bytes());
             turn.namespaces = namespaces.as_deref_mut();
             let want = self.conn.run(&mut self.input, &mut turn);
-            let Turn { frames, answered, besides, last, throttled, auth_failed, .. } = turn;
+            let Turn { frames, answered, besides, last, throttled, auth_failed, pieces, .. } = turn;
             drop(namespaces);
-            let bytes = out.len() - before;
-            self.left = !self.out.is_empty() && !out.is_empty();
+            let bytes = out.len() - before + pieces.as_ref().map_or(0, |p| p.share.bytes());
+            self.left = self.is_writing() && !out.is_empty();
             if self.left {
                 // Where it is bounded, until the client has read what it got before.
                 give_buffer(std::mem::replace(&mut line.out, out));
-            } else if self.out.is_empty() {
-                give_buffer(std::mem::replace(&mut self.out, out));
-            } else {
+            } else if self.is_writing() {
                 give_buffer(out);
+            } else {
+                give_buffer(std::mem::replace(&mut self.out, out));
             }
+            if pieces.is_some() {
+                self.pieces = pieces;
+            }
+            line.count_out(&shared.rules.limits);
             self.close = self.close.or(line.close);
             if !Arc::ptr_eq(&line.ids, self.conn.ids()) {
                 line.ids = Arc::clone(self.conn.ids());
@@ -475,10 +520,11 @@ impl Task<'_> {
         let mut line = self.line.lock();
         settle(&mut line, &mut self.conn, &mut self.waiting, self.clients, now_ms)?;
         self.close = self.close.or(line.close);
-        self.left = !self.out.is_empty() && !line.out.is_empty();
-        if self.out.is_empty() {
+        self.left = self.is_writing() && !line.out.is_empty();
+        if !self.is_writing() {
             std::mem::swap(&mut self.out, &mut line.out);
         }
+        line.count_out(&self.clients.shared.rules.limits);
         Ok(())
     }
 
@@ -516,7 +562,19 @@ impl Task<'_> {
 
     /// Writes what there is; ready when all of it is written.
     fn flush(&mut self, cx: &mut Context) -> Poll<Result<(), Ended>> {
-        while !self.out.is_empty() {
+        loop {
+            if self.out.is_empty() {
+                let Some(pieces) = &mut self.pieces else { break };
+                let Some(next) = pieces.list.pop_front() else {
+                    self.pieces = None;
+                    break;
+                };
+                let rest = pieces.share.bytes().saturating_sub(next.len());
+                pieces.share.set(rest);
+                give_buffer(std::mem::replace(&mut self.out, next));
+                self.count_replies();
+                continue;
+            }
             match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
                 Poll::Ready(Ok(n)) if n == self.out.len() => self.out.clear(),
                 Poll::Ready(Ok(n)) if n > 0 => {
@@ -528,6 +586,9 @@ impl Task<'_> {
             }
         }
         give_buffer(std::mem::take(&mut self.out));
+        if self.share.bytes() > 0 {
+            self.count_replies();
+        }
         Poll::Ready(Ok(()))
     }
 

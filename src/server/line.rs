@@ -10,17 +10,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::proto::opcode::OpCode;
+use crate::replica::limits::Limits;
+use crate::replica::share::Share;
 use crate::replica::{Deliver, reply};
 use crate::state::{Change, EventKind};
 use crate::types::{ConnId, Hasher, Id, Instant, Now, Perms, SessionId, WallTime, Zxid};
 
 use super::audit::{self, Subject};
+use super::clock::Clock;
 use super::lanes::{LaneId, Wakes};
 use super::node::Shared;
 
@@ -39,6 +43,8 @@ pub struct Line {
     pub since: Instant,
     /// When something last moved on the socket, microseconds on the monotonic clock.
     active_us: AtomicU64,
+    /// Since when it has had so much to write that it counts, the same; zero when it has not.
+    much_us: AtomicU64,
     state: Mutex<LineState>,
 }
 
@@ -47,6 +53,8 @@ pub struct Line {
 pub struct LineState {
     /// What is to be written to the socket.
     pub out: BytesMut,
+    /// Counts it among all replies, if it is much.
+    share: Share,
     /// Requests that the node thread has answered since the task looked.
     pub answered: usize,
     /// The session and its timeout in ms, from the moment it is established.
@@ -118,7 +126,7 @@ impl LineStats {
 
 impl Line {
     /// A connection that has just been accepted.
-    pub fn new(id: ConnId, remote: SocketAddr, lane: LaneId, now: Now) -> Line {
+    pub fn new(id: ConnId, remote: SocketAddr, lane: LaneId, now: Now, share: Share) -> Line {
         Line {
             id,
             remote,
@@ -126,8 +134,10 @@ impl Line {
             established: now.wall,
             since: now.mono,
             active_us: AtomicU64::new(now.mono.0),
+            much_us: AtomicU64::new(0),
             state: Mutex::new(LineState {
                 out: BytesMut::new(),
+                share,
                 answered: 0,
                 session: None,
                 closing: false,
@@ -157,6 +167,23 @@ impl Line {
     /// When something was last received.
     pub fn last_active(&self) -> Instant {
         Instant(self.active_us.load(Ordering::Relaxed))
+    }
+
+    /// Notes whether the task has so much to write that it counts among all replies.
+    pub fn has_much(&self, much: bool, clock: &Clock) {
+        let had = self.much_us.load(Ordering::Relaxed) != 0;
+        if much != had {
+            let since = if much { clock.mono().0.max(1) } else { 0 };
+            self.much_us.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// For how long that has been so.
+    pub fn has_much_for(&self, now: Instant) -> Duration {
+        match self.much_us.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => now.since(Instant(since)),
+        }
     }
 
     /// Tells the task to look at its line.
@@ -219,9 +246,12 @@ impl<'a> Outlets<'a> {
         };
         let mut state = line.lock();
         act(&line, &mut state);
-        if state.out.len() > self.shared.rules.limits.output_bytes_max && state.close.is_none() {
+        let limits = &self.shared.rules.limits;
+        let fits = state.count_out(limits);
+        if (!fits || state.out.len() > limits.output_bytes_max) && state.close.is_none() {
             state.out = BytesMut::new();
-            let why = "the client does not read what it is sent";
+            state.count_out(limits);
+            let why = if fits { UNREAD } else { ALL_UNREAD };
             state.close = Some(why);
             state.kill = Some(why);
         }
@@ -241,7 +271,20 @@ impl<'a> Outlets<'a> {
 /// the first are told while the last are still looked up.
 const WAKE_AT: usize = 256;
 
+/// Why a connection ends that lets events pile up.
+const UNREAD: &str = "the client does not read what it is sent";
+/// Why one ends that has much waiting when all together have too much.
+pub(super) const ALL_UNREAD: &str = "too many bytes of replies on the server (limits.replyBytes)";
+
 impl LineState {
+    /// Counts what waits to be written among all replies, if it is much; false when all have more
+    /// than they may, and this one has become more.
+    pub fn count_out(&mut self, limits: &Limits) -> bool {
+        let (before, length) = (self.share.bytes(), self.out.len());
+        let now = if length > limits.reply_bytes_free { length } else { 0 };
+        now == before || self.share.set(now) <= limits.all_replies_bytes_max || now < before
+    }
+
     /// Writes down what the oldest request that is out came to.
     fn audit(&mut self, shared: &Shared, frame: &[u8], line: &Line) {
         let next = self.audits.as_mut().and_then(|audits| audits.pop_front());

@@ -14,7 +14,7 @@ use crate::auth::{self, Auth};
 use crate::config::{AuthProvider, Config, Endpoint};
 use crate::ops::Metrics;
 use crate::replica::conn::{Load, Rules};
-use crate::replica::limits::Limits;
+use crate::replica::limits::{Limits, reply_bytes_max};
 use crate::replica::password::Passwords;
 use crate::replica::prep::PrepOptions;
 use crate::replica::reaper::ReaperOptions;
@@ -79,6 +79,8 @@ pub fn limits(config: &Config) -> Limits {
         large_request_bytes: config.limits.large_request_threshold_bytes,
         large_requests_bytes_max: config.limits.large_request_max_bytes,
         request_bytes_max: config.limits.request_bytes,
+        reply_bytes_max: reply_bytes_max(config.limits.jute_max_buffer_bytes),
+        all_replies_bytes_max: config.limits.reply_bytes,
         ..Limits::default()
     }
 }

@@ -16,14 +16,18 @@
 mod acl;
 mod apply;
 mod arena;
+mod belongings;
+mod census;
 mod change;
 pub mod digest;
 mod index;
+mod listing;
 mod load;
 mod node;
 mod owner;
 mod quota;
 pub mod read;
+mod removals;
 mod session;
 mod snapshot;
 #[cfg(test)]
@@ -33,8 +37,11 @@ pub mod watch;
 mod znode;
 
 pub use acl::AclId;
+pub use belongings::Belongings;
+pub use census::Census;
 pub use change::{Change, SubResult, TxnResult};
 pub use digest::node_digest;
+pub use listing::{Listing, PIECE_BYTES, Progress};
 pub use load::{NodeBatch, StateLoader};
 pub use node::NodeRef;
 pub use quota::{NamespaceQuota, QuotaView, StatsTrack};
@@ -215,15 +222,23 @@ impl StateMachine {
         self.owners.ttls.iter().map(|&id| self.tree.path(id))
     }
 
-    /// Nodes below `path` as getAllChildrenNumber counts them; None when there is no such node.
-    /// For "" Apache also counts its alias "/".
+    /// Nodes below `path` as getAllChildrenNumber counts them; None when that must be counted
+    /// ([`Census`]). For "" Apache also counts its alias "/".
+    pub fn known_children_number(&self, path: &str) -> Option<usize> {
+        match path {
+            "/" => Some(self.node_count() - 2),
+            "" => Some(self.node_count() - 1),
+            _ => None,
+        }
+    }
+
+    /// Nodes below `path` as getAllChildrenNumber counts them, at one go; None when there is no such
+    /// node.
+    #[cfg(test)]
     pub fn all_children_number(&self, path: &str) -> Option<i32> {
-        let count = match path {
-            "/" => self.node_count() - 2,
-            "" => self.node_count() - 1,
-            _ => self.tree.count_below(self.tree.find(path)?),
-        };
-        Some(count as i32)
+        let known = self.known_children_number(path);
+        let count = known.or_else(|| self.tree.find(path).map(|id| self.tree.count_below(id)))?;
+        i32::try_from(count).ok()
     }
 
     /// An interned ACL.

@@ -87,9 +87,18 @@ impl Owners {
 
     /// The same in the order of their numbers, each with its place.
     pub fn placed(&self, session: i64) -> (impl Iterator<Item = (u32, u32)> + '_, usize) {
+        self.placed_from(session, 0)
+    }
+
+    /// The same from the number `from` on.
+    pub fn placed_from(
+        &self,
+        session: i64,
+        from: u32,
+    ) -> (impl Iterator<Item = (u32, u32)> + '_, usize) {
         let own = self.ephemerals.get(&session);
-        let placed = own.into_iter().flat_map(|own| own.added.iter().map(|(&id, &at)| (id, at)));
-        (placed, own.map_or(0, |own| own.most))
+        let added = own.into_iter().flat_map(move |own| own.added.range(from..));
+        (added.map(|(&id, &at)| (id, at)), own.map_or(0, |own| own.most))
     }
 
     /// Sessions that own or owned something, and how much.

@@ -10,7 +10,7 @@ use crate::proto::jute::Write;
 use crate::proto::multi::{self, Op};
 use crate::proto::opcode::OpCode;
 use crate::proto::records::SetWatches2;
-use crate::types::{Acl, Code, ConnId, Id, Perms, SessionId, java};
+use crate::types::{Acl, Code, ConnId, Id, Perms};
 
 use super::acl::AclId;
 use super::watch::{EventKind, WatchKind, WatchTable};
@@ -51,19 +51,38 @@ pub fn exists(
     Ok(())
 }
 
+/// The largest reply that is made at one go, bytes of its body, and the most children that are gone
+/// through for it. What is larger is made in steps, so that nobody waits long for the lock.
+pub const AT_ONCE_BYTES: usize = 64 << 10;
+/// See [`AT_ONCE_BYTES`].
+pub const AT_ONCE_NAMES: usize = 4096;
+
+/// What is not an error: the reply is larger than [`AT_ONCE_BYTES`], and nothing of it is appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// The reply's body is appended.
+    Fits,
+    /// It is to be made in steps.
+    Large,
+}
+
 /// getData (4): data and stat. NONODE, NOAUTH.
 pub fn get_data(
     s: &StateMachine,
     path: &str,
     allowed: Allowed,
     out: &mut BytesMut,
-) -> Result<(), Code> {
+) -> Result<Size, Code> {
     let node = permitted(s, path, Perms::READ, allowed)?;
     let data = node.data();
-    out.reserve(4 + data.map_or(0, <[u8]>::len) + 68);
+    let length = data.map_or(0, <[u8]>::len);
+    if length > AT_ONCE_BYTES {
+        return Ok(Size::Large);
+    }
+    out.reserve(4 + length + 68);
     out.buffer(data);
     out.put(&node.client_stat());
-    Ok(())
+    Ok(Size::Fits)
 }
 
 /// getACL (6): needs READ or ADMIN; without ADMIN, digests are masked. NONODE, NOAUTH.
@@ -101,9 +120,8 @@ pub fn get_children(
     path: &str,
     allowed: Allowed,
     out: &mut BytesMut,
-) -> Result<(), Code> {
-    names(&permitted(s, path, Perms::READ, allowed)?, out);
-    Ok(())
+) -> Result<Size, Code> {
+    Ok(names(&permitted(s, path, Perms::READ, allowed)?, out))
 }
 
 /// getChildren2 (12): names and stat. NONODE, NOAUTH.
@@ -112,64 +130,50 @@ pub fn get_children2(
     path: &str,
     allowed: Allowed,
     out: &mut BytesMut,
-) -> Result<(), Code> {
+) -> Result<Size, Code> {
     let node = permitted(s, path, Perms::READ, allowed)?;
-    names(&node, out);
-    out.put(&node.client_stat());
-    Ok(())
-}
-
-fn names(node: &NodeRef, out: &mut BytesMut) {
-    out.reserve(4 + node.num_children().saturating_mul(20) + 68);
-    out.i32(node.num_children() as i32);
-    node.children().for_each(|name| out.str(name));
-}
-
-/// getEphemerals (103): the session's paths that start with `prefix`, as plain strings; null, blank
-/// and "/" mean all. In the order of Apache's copy of its hash set.
-pub fn get_ephemerals(
-    s: &StateMachine,
-    session: SessionId,
-    prefix: Option<&str>,
-    out: &mut BytesMut,
-) {
-    let prefix = prefix.filter(|p| !p.trim().is_empty() && *p != "/").unwrap_or("");
-    let at = out.len();
-    out.i32(0);
-    let mut count = 0_u32;
-    let mut paths = s.ephemerals_of(session);
-    let buckets = java::cloned_buckets(paths.len());
-    java::set_order(&mut paths, buckets);
-    for path in paths.iter().filter(|path| path.starts_with(prefix)) {
-        out.str(path);
-        count += 1;
+    let size = names(&node, out);
+    if size == Size::Fits {
+        out.put(&node.client_stat());
     }
-    out[at..at + 4].copy_from_slice(&count.to_be_bytes());
+    Ok(size)
 }
 
-/// getAllChildrenNumber (104). NONODE, NOAUTH.
-pub fn get_all_children_number(
-    s: &StateMachine,
-    path: &str,
-    allowed: Allowed,
-    out: &mut BytesMut,
-) -> Result<(), Code> {
-    permitted(s, path, Perms::READ, allowed)?;
-    out.i32(s.all_children_number(path).ok_or(Code::NO_NODE)?);
-    Ok(())
+fn names(node: &NodeRef, out: &mut BytesMut) -> Size {
+    let (count, start) = (node.num_children(), out.len());
+    if count > AT_ONCE_NAMES {
+        return Size::Large;
+    }
+    out.reserve(4 + count * 20 + 68);
+    out.count(count);
+    for name in node.children() {
+        if out.len() - start + name.len() > AT_ONCE_BYTES {
+            out.truncate(start);
+            return Size::Large;
+        }
+        out.str(name);
+    }
+    Size::Fits
+}
+
+/// What of a getEphemerals' prefix is looked at: null, blank and "/" mean all.
+pub fn ephemerals_prefix(prefix: Option<&str>) -> &str {
+    prefix.filter(|p| !p.trim().is_empty() && *p != "/").unwrap_or("")
 }
 
 /// multiRead (22): one result per operation, errors in place, no watches. Returns the code for the
 /// reply's header: OK, or MARSHALLINGERROR from the first operation that has no path or does not
-/// read; the results up to there stay in the body, as in Apache.
+/// read; the results up to there stay in the body, as in Apache. None, with what is appended of no
+/// meaning: the reply is to be made in steps.
 pub fn multi_read(
     s: &StateMachine,
     ops: &[Op],
     allowed: Allowed,
     out: &mut BytesMut,
     answered: &mut dyn FnMut(OpCode, &str, &[u8]),
-) -> Code {
-    let mut code = Code::OK;
+) -> Option<Code> {
+    let (mut code, start) = (Code::OK, out.len());
+    let mut parts = Vec::new();
     for op in ops {
         let (Op::GetData(request) | Op::GetChildren(request)) = op else {
             code = Code::MARSHALLING_ERROR;
@@ -186,16 +190,23 @@ pub fn multi_read(
             Op::GetData(_) => get_data(s, path, allowed, out),
             _ => get_children(s, path, allowed, out),
         };
+        if out.len() - start > AT_ONCE_BYTES {
+            return None;
+        }
         match read {
-            Ok(()) => answered(op.opcode(), path, &out[body..]),
+            Ok(Size::Fits) => parts.push((op.opcode(), path, body..out.len())),
+            Ok(Size::Large) => return None,
             Err(code) => {
                 out.truncate(at);
                 multi::write_error(out, code);
             }
         }
     }
+    for (opcode, path, part) in parts {
+        answered(opcode, path, &out[part]);
+    }
     multi::write_end(out);
-    code
+    Some(code)
 }
 
 /// The body of a multi's reply. False, with nothing appended, when a part says SESSIONMOVED: the
@@ -245,36 +256,69 @@ pub fn set_watches(
     request: &SetWatches2,
     event: &mut dyn FnMut(EventKind, &str),
 ) -> bool {
+    let lists = [
+        (WatchList::Data, &request.data),
+        (WatchList::Exist, &request.exist),
+        (WatchList::Child, &request.child),
+        (WatchList::Persistent, &request.persistent),
+        (WatchList::Recursive, &request.recursive),
+    ];
     let mut whole = true;
-    let mut add = |path: &str, kind| whole &= watches.add(conn, path, kind);
-    let seen = request.relative_zxid;
-    for path in request.data.iter().flatten() {
-        match s.node(path).map(|node| node.stat()) {
-            None => event(EventKind::Deleted, path),
-            Some(stat) if stat.mzxid > seen => event(EventKind::DataChanged, path),
-            Some(_) => add(path, WatchKind::Data),
+    for (list, paths) in lists {
+        for path in paths.iter().flatten() {
+            whole &= set_watch(s, watches, conn, (list, path), request.relative_zxid, event);
         }
-    }
-    for path in request.exist.iter().flatten() {
-        match s.node(path) {
-            Some(_) => event(EventKind::Created, path),
-            None => add(path, WatchKind::Exist),
-        }
-    }
-    for path in request.child.iter().flatten() {
-        match s.node(path).map(|node| node.stat()) {
-            None => event(EventKind::Deleted, path),
-            Some(stat) if stat.pzxid > seen => event(EventKind::ChildrenChanged, path),
-            Some(_) => add(path, WatchKind::Child),
-        }
-    }
-    for path in request.persistent.iter().flatten() {
-        add(path, WatchKind::Persistent);
-    }
-    for path in request.recursive.iter().flatten() {
-        add(path, WatchKind::Recursive);
     }
     whole
+}
+
+/// The lists of a setWatches, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchList {
+    /// Data watches.
+    Data,
+    /// Watches on what was not there.
+    Exist,
+    /// Child watches.
+    Child,
+    /// Persistent ones, of setWatches2 alone.
+    Persistent,
+    /// Persistent recursive ones, of setWatches2 alone.
+    Recursive,
+}
+
+/// One path of a setWatches; false: the watch was one too many.
+pub fn set_watch(
+    s: &StateMachine,
+    watches: &WatchTable,
+    conn: ConnId,
+    (list, path): (WatchList, &str),
+    seen: i64,
+    event: &mut dyn FnMut(EventKind, &str),
+) -> bool {
+    let stat = || s.node(path).map(|node| node.stat());
+    let (missed, kind) = match list {
+        WatchList::Data => match stat() {
+            None => (Some(EventKind::Deleted), WatchKind::Data),
+            Some(stat) => ((stat.mzxid > seen).then_some(EventKind::DataChanged), WatchKind::Data),
+        },
+        WatchList::Exist => (s.node(path).map(|_| EventKind::Created), WatchKind::Exist),
+        WatchList::Child => match stat() {
+            None => (Some(EventKind::Deleted), WatchKind::Child),
+            Some(stat) => {
+                ((stat.pzxid > seen).then_some(EventKind::ChildrenChanged), WatchKind::Child)
+            }
+        },
+        WatchList::Persistent => (None, WatchKind::Persistent),
+        WatchList::Recursive => (None, WatchKind::Recursive),
+    };
+    match missed {
+        Some(missed) => {
+            event(missed, path);
+            true
+        }
+        None => watches.add(conn, path, kind),
+    }
 }
 
 #[cfg(test)]

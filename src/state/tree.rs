@@ -13,6 +13,7 @@ use super::acl::AclId;
 use super::arena::{Arena, NONE};
 use super::digest::{self, Digests};
 use super::index::Index;
+use super::removals::{Removal, Removals};
 use super::snapshot::{Capture, Marks};
 use super::znode::{Extra, Node};
 
@@ -49,6 +50,8 @@ pub(super) struct Tree {
     pub(super) given_up: u8,
     /// Dead nodes that are still linked, children before their parents.
     pub(super) trash: VecDeque<u32>,
+    /// For walks that let go of the state between their steps.
+    pub(super) removals: Removals,
 }
 
 /// Where a path is or would be: its parent exists.
@@ -108,6 +111,7 @@ impl Tree {
             epoch: 0,
             given_up: 0,
             trash: VecDeque::new(),
+            removals: Removals::new(),
         };
         let root = tree.nodes.insert(Node::new(b"", Some(b""), AclId::OPEN));
         debug_assert_eq!(root, ROOT);
@@ -419,6 +423,7 @@ impl Tree {
             self.unlink(id);
         } else {
             // A snapshot has to pass it, or dead children still point to it.
+            self.removals.push(Removal { parent, id, next: id });
             self.nodes[id].die();
             self.trash.push_back(id);
         }
@@ -427,6 +432,7 @@ impl Tree {
     /// Takes a node out of its siblings and frees it.
     fn unlink(&mut self, id: u32) {
         let Node { parent, prev, next, extra, .. } = self.nodes[id];
+        self.removals.push(Removal { parent, id, next });
         match prev {
             NONE => self.nodes[parent].first_child = next,
             prev => self.nodes[prev].next = next,
@@ -480,6 +486,7 @@ impl Tree {
     }
 
     /// Nodes below a node.
+    #[cfg(test)]
     pub fn count_below(&self, id: u32) -> usize {
         let mut count = 0;
         self.each_below(id, |_| count += 1);

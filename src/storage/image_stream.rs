@@ -26,12 +26,12 @@ pub const FILE_RECORD_MAX: usize = 512 << 20;
 /// Appends everything before the nodes. The nodes follow as [`write_node_path`] and
 /// [`crate::proto::image::write_node_body`] encode them, then [`write_end`].
 pub fn write_head(head: &ImageHead, out: &mut BytesMut) {
-    out.i32(head.sessions.len() as i32);
+    out.count(head.sessions.len());
     for (id, timeout_ms) in &head.sessions {
         out.i64(*id);
         out.i32(*timeout_ms);
     }
-    out.i32(head.acls.len() as i32);
+    out.count(head.acls.len());
     for (index, acl) in &head.acls {
         out.i64(*index);
         out.vec(Some(acl));

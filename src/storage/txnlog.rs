@@ -18,6 +18,7 @@ use super::disk::{DiskFile, DiskRef};
 use super::mark::{BATCH_MARK_LEN, BatchMark, Durable, DurableFile};
 use super::names::{Dirs, log_name};
 use super::{Error, IoContext, Result, truncate};
+use crate::proto::jute::wire_length;
 use crate::types::{Instant, Zxid};
 
 /// "ZKLG".
@@ -174,7 +175,7 @@ impl TxnLog {
         let checksum = i64::from(self.last_sum);
         self.batch.reserve(RECORD_HEAD_LEN + entry.len() + 1 + BATCH_MARK_LEN);
         self.batch.extend_from_slice(&checksum.to_be_bytes());
-        self.batch.extend_from_slice(&(entry.len() as i32).to_be_bytes());
+        self.batch.extend_from_slice(&wire_length(entry.len()).to_be_bytes());
         self.batch.extend_from_slice(entry);
         self.batch.push(END_OF_RECORD);
         self.batch_txns += 1;

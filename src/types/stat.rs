@@ -66,11 +66,11 @@ impl StatPersisted {
             ctime: self.ctime,
             mtime: self.mtime,
             version: self.version,
-            cversion: self.cversion.wrapping_mul(2).wrapping_sub(num_children as i32),
+            cversion: self.cversion.wrapping_mul(2).wrapping_sub(num_children as u32 as i32),
             aversion: self.aversion,
             ephemeral_owner,
-            data_length: data_length as i32,
-            num_children: num_children as i32,
+            data_length: i32::try_from(data_length).unwrap_or(i32::MAX),
+            num_children: i32::try_from(num_children).unwrap_or(i32::MAX),
             pzxid: self.pzxid,
         }
     }

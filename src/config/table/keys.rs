@@ -177,6 +177,7 @@ pub const KEYS: &[Key] = &[
     row("largeRequestThreshold", Property, OR_OFF, "-1", Honoured, "a request larger than this counts as large, in bytes; -1 is off"),
     row("largeRequestMaxBytes", Property, ONE_UP, "104857600", Honoured, "sum of large requests in flight, in bytes"),
     row("limits.requestBytes", Property, Int(1 << 20, I64), "1073741824", Honoured, "bytes of requests that all connections together may have waiting or in process (rookeeper only)"),
+    row("limits.replyBytes", Property, Int(1 << 20, I64), "1073741824", Honoured, "bytes of replies and watch events that all connections together may have waiting (rookeeper only)"),
     row("limits.watchesPerConnection", Property, ONE_UP, "1000000", Honoured, "paths that one connection may watch (rookeeper only)"),
     row("limits.watchBytes", Property, Int(1 << 12, I64), "1073741824", Honoured, "bytes of all watched paths (rookeeper only)"),
     row("maxResponseCacheSize", Property, COUNT, "400", POOLS, "entries of the response cache"),

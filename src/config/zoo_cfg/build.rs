@@ -66,6 +66,7 @@ impl Draft {
                     .and_then(|n| usize::try_from(n).ok()),
                 large_request_max_bytes: v.usize("largeRequestMaxBytes"),
                 request_bytes: v.usize("limits.requestBytes"),
+                reply_bytes: v.usize("limits.replyBytes"),
                 watches_per_connection: v.usize("limits.watchesPerConnection"),
                 watch_bytes: v.usize("limits.watchBytes"),
             },

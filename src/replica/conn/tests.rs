@@ -339,9 +339,23 @@ impl Subject {
                 }
                 let view = View { state: &self.state, watches: &self.watches };
                 let now_ms = self.now.mono.as_millis();
-                let mut turn =
-                    Turn::new(&self.rules, now_ms, Some(view), &mut side.out, &mut submits);
-                match side.conn.run(&mut side.input, &mut turn) {
+                let mut want = Ok(Want::Answers);
+                loop {
+                    let tidies =
+                        want == Ok(Want::Again) && !side.conn.reads_first(&side.input, &self.rules);
+                    let view = (!tidies).then_some(view);
+                    let mut turn =
+                        Turn::new(&self.rules, now_ms, view, &mut side.out, &mut submits);
+                    want = side.conn.run(&mut side.input, &mut turn);
+                    let pieces = turn.pieces.take();
+                    for piece in pieces.iter().flat_map(|pieces| &pieces.list) {
+                        side.out.extend_from_slice(piece);
+                    }
+                    if pieces.is_none() && !matches!(want, Ok(Want::Again | Want::State)) {
+                        break;
+                    }
+                }
+                match want {
                     Ok(Want::End(why)) => side.close = Some(why),
                     Ok(_) => {}
                     Err(why) => {
@@ -868,4 +882,290 @@ fn what_a_member_may_answer_at_once_waits_for_the_writes_before_it() {
     assert_eq!(xids(&mut conn, 1), [2, 3], "an ephemeral, when nothing is out");
     assert_eq!(xids(&mut conn, 1), []);
     assert_eq!(xids(&mut conn, 1), [4], "the good-bye behind everything");
+}
+
+/// One connection on a state of its own, run step by step.
+struct Stepped {
+    rules: Rules,
+    state: StateMachine,
+    watches: WatchTable,
+    conn: Conn,
+    input: BytesMut,
+    zxid: i64,
+}
+
+impl Stepped {
+    fn new() -> Stepped {
+        let mut new = Stepped {
+            rules: Rules { standalone: true, ..Rules::default() },
+            state: StateMachine::new(crate::state::Options::default()),
+            watches: WatchTable::new(),
+            conn: Conn::new(ConnId(1), "10.0.0.1"),
+            input: BytesMut::new(),
+            zxid: 0,
+        };
+        new.open(ConnId(1));
+        new
+    }
+
+    fn open(&mut self, id: ConnId) {
+        self.conn = Conn::new(id, "10.0.0.1");
+        self.conn.phase = Phase::Connecting;
+        self.conn.connected(SessionId(1));
+    }
+
+    fn create(&mut self, path: &str, data: Vec<u8>) {
+        self.zxid += 1;
+        let (path, data) = (path.to_owned(), Some(data.into()));
+        let create = crate::proto::txn::CreateTxn {
+            path,
+            data,
+            acl: open_acl(),
+            ephemeral: false,
+            parent_cversion: -1,
+        };
+        let txn = crate::proto::txn::Txn::Create(create);
+        let header = crate::proto::txn::TxnHeader {
+            session: SessionId(1),
+            cxid: 0,
+            zxid: Zxid(self.zxid),
+            time: WallTime(0),
+            kind: OpCode::CREATE.0,
+        };
+        let entry = crate::proto::txn::TxnEntry { header, txn, digest: None };
+        self.state.apply(&entry, &mut Vec::new());
+    }
+
+    fn ask(&mut self, xid: i32, opcode: OpCode, body: &[u8]) {
+        let at = crate::proto::frame::begin(&mut self.input);
+        self.input.i32(xid);
+        self.input.i32(opcode.0);
+        self.input.extend_from_slice(body);
+        crate::proto::frame::end(&mut self.input, at);
+    }
+
+    /// One run, with the state unless something is to be done without; what it gave.
+    fn run(&mut self) -> (Want, BytesMut, Option<Pieces>) {
+        let reads = self.conn.long.is_none() || self.conn.reads_first(&self.input, &self.rules);
+        let view = View { state: &self.state, watches: &self.watches };
+        let (mut out, mut submits) = (BytesMut::new(), Vec::new());
+        let mut turn = Turn::new(&self.rules, 0, reads.then_some(view), &mut out, &mut submits);
+        let want = self.conn.run(&mut self.input, &mut turn).expect("it goes on");
+        let pieces = turn.pieces.take();
+        (want, out, pieces)
+    }
+
+    /// Runs to the end: how many steps it took, the most bytes that one made, and all of them.
+    fn finish(&mut self) -> (usize, usize, BytesMut) {
+        let (mut steps, mut most, mut all) = (0, 0, BytesMut::new());
+        loop {
+            let (want, out, pieces) = self.run();
+            steps += 1;
+            most = most.max(self.conn.long.as_ref().map_or(0, |long| long.held_bytes()));
+            all.extend_from_slice(&out);
+            for piece in pieces.iter().flat_map(|pieces| &pieces.list) {
+                all.extend_from_slice(piece);
+            }
+            if want == Want::Input {
+                return (steps, most, all);
+            }
+            assert!(matches!(want, Want::Again | Want::State | Want::Room), "{want:?}");
+        }
+    }
+}
+
+fn many_reads(ops: &[Op]) -> BytesMut {
+    let mut body = BytesMut::new();
+    write_ops(&mut body, ops);
+    body
+}
+
+fn get(path: &str) -> Op {
+    Op::GetData(ReadRequest { path: Some(path.into()), watch: false })
+}
+
+/// The xid, zxid, code and body of the one frame.
+fn one_frame(mut all: BytesMut) -> (i32, i64, Code, Reader) {
+    let length = all.get_u32() as usize;
+    assert_eq!(all.len(), length, "one whole frame");
+    let mut r = Reader::new(all.freeze());
+    let header: ReplyHeader = r.get().expect("a header");
+    (header.xid, header.zxid, Code(header.err), r)
+}
+
+#[test]
+fn a_multi_read_above_the_bound_of_a_reply_is_refused_before_it_is_built() {
+    let mut subject = Stepped::new();
+    subject.create("/n", vec![7; 1 << 20]);
+    for count in [100, 2000, 5000] {
+        let ops: Vec<Op> = (0..count).map(|_| get("/n")).collect();
+        subject.ask(5, OpCode::MULTI_READ, &many_reads(&ops));
+        let (_, most, all) = subject.finish();
+        let (xid, zxid, code, r) = one_frame(all);
+        assert_eq!((xid, zxid, code, r.remaining()), (5, 1, Code::MARSHALLING_ERROR, 0));
+        assert_eq!(most, 0, "nothing was built of {count} MiB");
+    }
+    // What fits is answered, and the connection goes on.
+    let ops: Vec<Op> = (0..60).map(|_| get("/n")).collect();
+    subject.ask(6, OpCode::MULTI_READ, &many_reads(&ops));
+    let (steps, _, all) = subject.finish();
+    assert!(steps > 60, "{steps}: a step builds one part of a megabyte");
+    let (xid, _, code, mut r) = one_frame(all);
+    assert_eq!((xid, code), (6, Code::OK));
+    for _ in 0..60 {
+        let header: MultiHeader = r.get().expect("a part");
+        assert_eq!((header.opcode, header.err), (OpCode::GET_DATA.0, 0));
+        let part: DataResponse = r.get().expect("its data");
+        assert_eq!(part.data.map(|data| data.len()), Some(1 << 20));
+    }
+    assert!(r.get::<MultiHeader>().expect("the end").done);
+    assert_eq!(r.remaining(), 0);
+    assert_eq!(subject.rules.load.reply_bytes.load(Ordering::Relaxed), 0, "all is given back");
+}
+
+#[test]
+fn a_long_multi_read_answers_as_a_short_one_does() {
+    let mut subject = Stepped::new();
+    subject.create("/n", b"x".to_vec());
+    subject.create("/p", Vec::new());
+    for n in 0..5000 {
+        subject.create(&format!("/p/{n}"), Vec::new());
+    }
+    let list = |path: &str| Op::GetChildren(ReadRequest { path: Some(path.into()), watch: false });
+    let some = [get("/n"), get("/missing"), list("/"), list("/p"), list("/missing")];
+    let ops: Vec<Op> = some.iter().cycle().take(1000).cloned().collect();
+    let body = many_reads(&ops);
+    assert!(body.len() > 16 << 10);
+    subject.ask(1, OpCode::MULTI_READ, &body);
+    let (_, _, all) = subject.finish();
+    let (_, _, code, mut r) = one_frame(all);
+    assert_eq!(code, Code::OK);
+    for op in &ops {
+        let header: MultiHeader = r.get().expect("a part");
+        match (op, op.path()) {
+            (_, Some("/missing")) => {
+                assert_eq!((header.opcode, header.err), (-1, Code::NO_NODE.0));
+                assert_eq!(r.i32(), Ok(Code::NO_NODE.0));
+            }
+            (Op::GetData(_), _) => {
+                let part: DataResponse = r.get().expect("data");
+                assert_eq!(part.data.as_deref(), Some(&b"x"[..]));
+            }
+            (_, path) => {
+                let names: Vec<String> = r.vec().expect("names").expect("not null");
+                assert_eq!(names.len(), if path == Some("/p") { 5000 } else { 3 });
+            }
+        }
+    }
+    assert!(r.get::<MultiHeader>().expect("the end").done);
+    // A null path ends it, with what there is; writes are refused.
+    let null = Op::GetData(ReadRequest { path: None, watch: false });
+    let ops: Vec<Op> = (0..999).map(|_| get("/n")).chain([null]).collect();
+    subject.ask(2, OpCode::MULTI_READ, &many_reads(&ops));
+    let (_, _, code, r) = one_frame(subject.finish().2);
+    assert_eq!((code, r.remaining()), (Code::MARSHALLING_ERROR, 999 * (9 + 5 + 68) + 9));
+    let check = Op::Check(CheckVersionRequest { path: Some("/n".into()), version: 0 });
+    let ops: Vec<Op> = std::iter::repeat_n(check, 1000).collect();
+    subject.ask(3, OpCode::MULTI_READ, &many_reads(&ops));
+    let (_, _, code, r) = one_frame(subject.finish().2);
+    assert_eq!((code, r.remaining()), (Code::MARSHALLING_ERROR, 9));
+}
+
+#[test]
+fn children_of_a_huge_parent_are_listed_in_steps_and_watched_at_the_last() {
+    let mut subject = Stepped::new();
+    subject.create("/p", Vec::new());
+    for n in 0..20_000 {
+        subject.create(&format!("/p/{n:08}"), Vec::new());
+    }
+    let request = ReadRequest { path: Some("/p".into()), watch: true }.to_bytes();
+    subject.ask(1, OpCode::GET_CHILDREN2, &request);
+    // What comes behind it waits.
+    let ping = BytesMut::new();
+    subject.ask(-2, OpCode::PING, &ping);
+    let (want, out, _) = subject.run();
+    assert_eq!((want, out.len()), (Want::Again, 0), "one step is not enough");
+    subject.create("/p/late", Vec::new());
+    assert_eq!(subject.watches.watch_count(), 0, "the event would come before the list");
+    let (steps, _, mut all) = subject.finish();
+    assert!(steps > 8, "{steps}");
+    assert_eq!(subject.watches.watch_count(), 1);
+    let length = u32::from_be_bytes([all[0], all[1], all[2], all[3]]) as usize;
+    let pong = all.split_off(4 + length);
+    let (_, zxid, code, mut r) = one_frame(all);
+    assert_eq!((zxid, code), (subject.zxid, Code::OK));
+    let mut names: Vec<String> = r.vec().expect("names").expect("not null");
+    names.sort_unstable();
+    assert_eq!((names.len(), names[20_000].as_str()), (20_001, "late"), "exact at the last step");
+    assert_eq!(r.get::<Stat>().expect("a stat").num_children, 20_001);
+    assert_eq!(one_frame(pong).0, -2);
+}
+
+#[test]
+fn watches_set_anew_by_the_thousand_are_left_in_steps() {
+    let mut subject = Stepped::new();
+    subject.create("/n", Vec::new());
+    let paths: Vec<String> = (0..20_000).map(|n| format!("/{n}")).collect();
+    let list = |paths: &[String]| Some(paths.to_vec());
+    let request = SetWatches2 {
+        relative_zxid: 1,
+        data: list(&["/n".into(), "/gone".into()]),
+        exist: list(&paths),
+        child: list(&[]),
+        persistent: list(&["/n".into()]),
+        recursive: list(&[]),
+    };
+    subject.ask(7, OpCode::SET_WATCHES2, &request.to_bytes());
+    let (steps, _, mut all) = subject.finish();
+    assert!(steps > 20_000 / 512, "{steps}");
+    let length = u32::from_be_bytes([all[0], all[1], all[2], all[3]]) as usize;
+    let reply = all.split_off(4 + length);
+    assert_eq!(one_frame(all).0, -1, "what was missed comes first");
+    let (xid, _, code, _) = one_frame(reply);
+    assert_eq!((xid, code), (7, Code::OK));
+    // The data watch on "/n" and the persistent one are one flag each at one path.
+    let summary = subject.watches.summary();
+    assert_eq!((summary.connections, summary.paths), (1, 20_001));
+}
+
+/// Large replies that find no room wait with nothing in their hands, and have it when others have
+/// taken theirs.
+#[test]
+fn large_replies_wait_for_room_and_hold_none_meanwhile() {
+    let mut subject = Stepped::new();
+    subject.rules.limits.all_replies_bytes_max = 4 << 20;
+    subject.create("/n", vec![7; 1 << 20]);
+    let request = ReadRequest { path: Some("/n".into()), watch: false }.to_bytes();
+    let (mut held, mut waiting) = (Vec::new(), Vec::new());
+    for id in 1..=10 {
+        subject.open(ConnId(id));
+        subject.ask(1, OpCode::GET_DATA, &request);
+        let (want, out, pieces) = subject.run();
+        match pieces {
+            Some(pieces) => held.push((out, pieces)),
+            None => {
+                assert_eq!((want, out.len()), (Want::Relief, 0));
+                let conn = Conn::new(ConnId(0), "");
+                waiting.push(std::mem::replace(&mut subject.conn, conn));
+            }
+        }
+    }
+    // A megabyte and its stat: three fit.
+    assert_eq!((held.len(), waiting.len()), (3, 7));
+    let all = subject.rules.load.reply_bytes.load(Ordering::Relaxed);
+    assert!(all <= 4 << 20, "{all}");
+    // Small reads are answered meanwhile.
+    subject.open(ConnId(11));
+    let small = ReadRequest { path: Some("/".into()), watch: false }.to_bytes();
+    subject.ask(1, OpCode::EXISTS, &small);
+    assert!(subject.run().1.len() > 68);
+    held.clear();
+    let mut served = 0;
+    for conn in waiting {
+        subject.conn = conn;
+        let (_, _, pieces) = subject.run();
+        served += usize::from(pieces.is_some());
+    }
+    assert_eq!(served, 7, "each is taken at once");
+    assert_eq!(subject.rules.load.reply_bytes.load(Ordering::Relaxed), 0);
 }

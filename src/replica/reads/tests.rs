@@ -1,6 +1,8 @@
 //! Reads as Apache was recorded to get them, damaged: each gets one reply, never a panic.
 
 use super::*;
+use crate::replica::conn::{Rules, Turn};
+use crate::replica::long::{Long, Step};
 use crate::state::Options;
 use crate::testing::recorded::{every_damage, recorded};
 
@@ -12,6 +14,7 @@ fn damaged_bodies_of_reads() {
     let session = SessionId(1);
     let asker = Asker { conn: ConnId(1), session, session_over: false, ids: &ids };
     let mut namespaces = Namespaces::default();
+    let rules = Rules::default();
     let mut frames = 0;
     for message in recorded("client").iter().filter(|m| m.forth) {
         let Some(opcode) = message.opcode.map(OpCode) else { continue };
@@ -26,7 +29,17 @@ fn damaged_bodies_of_reads() {
         every_damage(whole, &mut |body, _| {
             out.clear();
             let told = Told { events: &mut 0, namespaces: Some(&mut namespaces) };
-            answer(view, &auth, asker, 7, opcode, body, &mut out, told);
+            let answered = answer(view, &auth, asker, 7, opcode, body, &mut out, told);
+            if answered == Answered::InSteps {
+                let request = (7, opcode, Bytes::copy_from_slice(body));
+                let mut long = Long::new(request, ids.clone().into(), rules.load.reply_share());
+                let submits = &mut Vec::new();
+                let mut turn = Turn::new(&rules, 0, Some(view), &mut out, submits);
+                long.settle();
+                while long.step(view, asker, &mut turn) == Step::More {
+                    long.settle();
+                }
+            }
             let first = frame::next_frame(&mut out, 1 << 20).expect("a length").expect("a reply");
             assert!(first.len() >= 16);
         });

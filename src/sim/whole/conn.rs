@@ -93,10 +93,18 @@ impl Side {
         let mut result = Ok(Want::Answers);
         if self.close.is_none() {
             loop {
+                // What is tidied between the steps of a long read is tidied without the state.
+                let tidies =
+                    result == Ok(Want::Again) && !self.conn.reads_first(&self.input, rules);
+                let view = (!tidies).then_some(view);
                 let mut turn =
-                    Turn::new(rules, now.as_millis(), Some(view), &mut self.out, &mut ran.submits);
+                    Turn::new(rules, now.as_millis(), view, &mut self.out, &mut ran.submits);
                 result = self.conn.run(&mut self.input, &mut turn);
-                if result != Ok(Want::Room) {
+                let pieces = turn.pieces.take();
+                for piece in pieces.iter().flat_map(|pieces| &pieces.list) {
+                    self.out.extend_from_slice(piece);
+                }
+                if !matches!(result, Ok(Want::Room | Want::Again | Want::State)) {
                     break;
                 }
                 // Whatever there is can be written at once.
