@@ -9,8 +9,10 @@
 //! 3. fill a [`Stats`] with what [`Word::needs`] says, [`answer`], apply [`Word::effect`] when
 //!    serving, close.
 
+use std::fmt::Write as _;
+
 use super::metrics::Metrics;
-use super::stats::{Connection, Mode, Sessions, Stats};
+use super::stats::{Connection, Mode, Sessions, Stats, WatchTotals};
 use crate::config::Whitelist;
 
 /// A four-letter word.
@@ -85,12 +87,12 @@ pub const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving 
 /// What a [`Stats`] must hold for a word, beyond its plain numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
-    /// `connections`.
-    pub connections: bool,
-    /// `sessions`, `ephemerals`, `connection_expiry`.
+    /// `sessions`, `ephemeral_owners`, `connection_expiry`.
     pub sessions: bool,
-    /// `watches`.
+    /// `watch_totals`.
     pub watches: bool,
+    /// `open_files`, `max_files`.
+    pub files: bool,
     /// `digests`.
     pub digests: bool,
     /// `data_dir_size`, `log_dir_size`.
@@ -139,15 +141,19 @@ impl Word {
         matches!(self, Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk | Word::Isro)
     }
 
+    /// Whether its answer is as long as there are connections, sessions or watches.
+    pub fn is_long(self) -> bool {
+        matches!(self, Word::Cons | Word::Stat | Word::Dump | Word::Wchc | Word::Wchp)
+    }
+
     /// What [`answer`] looks at.
     pub fn needs(self) -> Needs {
         let none = Needs::default();
         match self {
-            Word::Cons | Word::Stat => Needs { connections: true, ..none },
             Word::Dump => Needs { sessions: true, ..none },
-            Word::Wchs | Word::Wchc | Word::Wchp => Needs { watches: true, ..none },
+            Word::Wchs => Needs { watches: true, ..none },
             Word::Hash => Needs { digests: true, ..none },
-            Word::Mntr => Needs { quotas: true, ..none },
+            Word::Mntr => Needs { files: true, quotas: true, ..none },
             Word::Conf | Word::Dirs => Needs { sizes: true, ..none },
             _ => none,
         }
@@ -183,7 +189,9 @@ pub fn not_serving(word: Word) -> String {
     }
 }
 
-/// The answer to an allowed word; `argument` are the bytes after `stmk`. While the server doesn't
+/// The answer to an allowed word; `argument` are the bytes after `stmk`. What is as long as there are
+/// connections, sessions or watches ([`Word::is_long`]) is not here: who serves makes it page by page
+/// of the lines below. While the server doesn't
 /// serve, only the words that work then say something of their own.
 pub fn answer(word: Word, argument: &[u8], stats: &Stats, metrics: &Metrics) -> String {
     if !stats.serving && !word.works_without_server() {
@@ -208,20 +216,13 @@ pub fn answer(word: Word, argument: &[u8], stats: &Stats, metrics: &Metrics) -> 
             stats.digests.iter().map(|(zxid, digest)| format!("{zxid:x}: {digest}\n")).collect()
         }
         Word::Srvr => srvr(stats),
-        Word::Stat => stat(stats),
-        Word::Cons => {
-            let mut out: String = stats.connections.iter().map(connection).collect();
-            out.push('\n');
-            out
-        }
         Word::Conf => conf(stats),
         Word::Envi => envi(stats),
-        Word::Dump => dump(stats),
         Word::Mntr => mntr(stats, metrics),
         Word::Wchs => wchs(stats),
-        Word::Wchc => wchc(stats),
-        Word::Wchp => wchp(stats),
-        Word::Telnet => String::new(),
+        Word::Stat | Word::Cons | Word::Dump | Word::Wchc | Word::Wchp | Word::Telnet => {
+            String::new()
+        }
     }
 }
 
@@ -262,20 +263,24 @@ fn srvr(stats: &Stats) -> String {
     banner(stats) + &numbers(stats)
 }
 
-fn stat(stats: &Stats) -> String {
-    let mut out = banner(stats);
-    out.push_str("Clients:\n");
-    for c in &stats.connections {
-        out.push_str(&format!(
-            " {}[{:x}](queued={},recved={},sent={})\n",
-            c.remote, c.interest_ops, c.queued, c.received, c.sent
-        ));
-    }
-    out.push('\n');
-    out + &numbers(stats)
+/// What `stat` says before its connections.
+pub fn stat_head(stats: &Stats) -> String {
+    banner(stats) + "Clients:\n"
 }
 
-fn connection(c: &Connection) -> String {
+/// A connection in `stat`.
+pub fn stat_line(c: &Connection) -> String {
+    let (remote, interest, queued) = (&c.remote, c.interest_ops, c.queued);
+    format!(" {remote}[{interest:x}](queued={queued},recved={},sent={})\n", c.received, c.sent)
+}
+
+/// What `stat` says behind its connections.
+pub fn stat_tail(stats: &Stats) -> String {
+    "\n".to_owned() + &numbers(stats)
+}
+
+/// A connection in `cons`.
+pub fn cons_line(c: &Connection) -> String {
     let mut out = format!(
         " {}[{:x}](queued={},recved={},sent={}",
         c.remote, c.interest_ops, c.queued, c.received, c.sent
@@ -351,7 +356,8 @@ fn envi(stats: &Stats) -> String {
     out
 }
 
-fn dump(stats: &Stats) -> String {
+/// What `dump` says before the ephemerals: each session with its paths.
+pub fn dump_head(stats: &Stats) -> String {
     let mut out = "SessionTracker dump:\n".to_owned();
     let local = match &stats.sessions {
         Sessions::Tracked { local, .. } | Sessions::Learned { local, .. } => local,
@@ -373,59 +379,38 @@ fn dump(stats: &Stats) -> String {
         }
     }
     out.push_str("ephemeral nodes dump:\n");
-    out.push_str(&format!("Sessions with Ephemerals ({}):\n", stats.ephemerals.len()));
-    for (id, paths) in &stats.ephemerals {
-        out.push_str(&format!("0x{id:x}:\n"));
-        for path in paths {
-            out.push_str(&format!("\t{path}\n"));
-        }
-    }
-    out.push_str("Connections dump:\nConnections ");
+    out.push_str(&format!("Sessions with Ephemerals ({}):\n", stats.ephemeral_owners));
+    out
+}
+
+/// What `dump` says behind the ephemerals.
+pub fn dump_tail(stats: &Stats) -> String {
+    let mut out = "Connections dump:\nConnections ".to_owned();
     stats.connection_expiry.dump(&mut out);
     out
 }
 
 fn wchs(stats: &Stats) -> String {
-    let mut paths: Vec<&str> =
-        stats.watches.iter().flat_map(|(_, paths)| paths.iter().map(String::as_str)).collect();
-    let total = paths.len();
-    paths.sort_unstable();
-    paths.dedup();
-    format!(
-        "{} connections watching {} paths\nTotal watches:{total}\n",
-        stats.watches.len(),
-        paths.len()
-    )
+    let WatchTotals { connections, paths, watches } = stats.watch_totals;
+    format!("{connections} connections watching {paths} paths\nTotal watches:{watches}\n")
 }
 
-fn wchc(stats: &Stats) -> String {
-    let mut out = String::new();
-    for (session, paths) in &stats.watches {
-        out.push_str(&format!("0x{session:x}\n"));
-        for path in paths {
-            out.push_str(&format!("\t{path}\n"));
-        }
-    }
-    out.push('\n');
-    out
+/// A session in `dump`, with a colon, and in `wchc`.
+pub fn session_line(out: &mut String, session: i64, colon: &str) {
+    let _ = writeln!(out, "0x{session:x}{colon}");
 }
 
-fn wchp(stats: &Stats) -> String {
-    let mut by_path: std::collections::BTreeMap<&str, Vec<i64>> = Default::default();
-    for (session, paths) in &stats.watches {
-        for path in paths {
-            by_path.entry(path).or_default().push(*session);
-        }
+/// A path below its session.
+pub fn path_line(out: &mut String, path: &str) {
+    let _ = writeln!(out, "\t{path}");
+}
+
+/// A path in `wchp`, and who watches it.
+pub fn watched_path(out: &mut String, path: &str, sessions: impl Iterator<Item = i64>) {
+    let _ = writeln!(out, "{path}");
+    for session in sessions {
+        let _ = writeln!(out, "\t0x{session:x}");
     }
-    let mut out = String::new();
-    for (path, sessions) in by_path {
-        out.push_str(&format!("{path}\n"));
-        for session in sessions {
-            out.push_str(&format!("\t0x{session:x}\n"));
-        }
-    }
-    out.push('\n');
-    out
 }
 
 /// Version and state first, then the gauges, then the registry; one `zk_<key>\t<value>` a line.

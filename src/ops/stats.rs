@@ -110,18 +110,27 @@ pub struct Stats {
     pub log_dir_size: u64,
     /// Trace mask (`gtmk`, `stmk`); no effect here.
     pub trace_mask: i64,
-    /// Connections; only for `cons`, `stat`.
-    pub connections: Vec<Connection>,
     /// Sessions; only for `dump`.
     pub sessions: Sessions,
-    /// Ephemerals by session; only for `dump`.
-    pub ephemerals: Vec<(i64, Vec<String>)>,
+    /// Sessions that have or had ephemerals; only for `dump`.
+    pub ephemeral_owners: usize,
     /// When connections expire; only for `dump`.
     pub connection_expiry: ExpirySets,
-    /// Paths of data watches by session; only for `wchs`, `wchc`, `wchp`.
-    pub watches: Vec<(i64, Vec<String>)>,
+    /// Data watches; only for `wchs`.
+    pub watch_totals: WatchTotals,
     /// Digests by zxid; only for `hash`.
     pub digests: Vec<(i64, i64)>,
+}
+
+/// What `wchs` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WatchTotals {
+    /// Connections that watch something.
+    pub connections: usize,
+    /// Paths that are watched.
+    pub paths: usize,
+    /// Pairs of both.
+    pub watches: usize,
 }
 
 /// Latencies in ms.

@@ -36,6 +36,7 @@ use super::line::{Line, LineState};
 use super::node::{Event, Shared};
 use super::report::Reporter;
 use super::throttle::ConnectThrottle;
+use super::words::{Answer, Pages};
 
 /// Pause after a failed accept (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -43,6 +44,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long a connection may take a large reply while other large replies find no room.
 const GIVE_WAY: Duration = Duration::from_secs(10);
+/// Watches of a connection that has ended that go under one lock.
+const FORGET_MAX: usize = 4096;
 /// Turns of one task before the others get theirs.
 const TURNS_MAX: usize = 32;
 
@@ -246,6 +249,7 @@ async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr, lan
         out: BytesMut::new(),
         share: load.reply_share(),
         pieces: None,
+        pages: None,
         left: false,
         close: None,
         first: true,
@@ -260,9 +264,16 @@ async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr, lan
     {
         // Before the client can see the end (as in Apache, `NIOServerCnxn.close`): who then asks
         // another server, or this one how many connections it has, finds this one gone.
-        let _state = clients.shared.state.read();
+        let state = clients.shared.state.read();
         clients.shared.lines.remove(&id);
-        clients.shared.watches.remove_conn(id);
+        let mut left = clients.shared.watches.leave(id);
+        let mut more = clients.shared.watches.forget(&mut left, FORGET_MAX);
+        drop(state);
+        while more {
+            // Nobody finds the connection any more; a million watches would hold up all writes.
+            let _state = clients.shared.state.read();
+            more = clients.shared.watches.forget(&mut left, FORGET_MAX);
+        }
     }
     drop(task);
     clients.inbox.send(Event::Closed { conn: id, line, session });
@@ -282,6 +293,8 @@ struct Task<'a> {
     share: Share,
     /// The rest of a large reply, to be written behind it.
     pieces: Option<Pieces>,
+    /// What gives the rest of the answer to a four-letter word.
+    pages: Option<Box<Pages>>,
     /// There is more in the line, because something was to be written before it.
     left: bool,
     /// Close once everything is written.
@@ -325,6 +338,10 @@ impl Task<'_> {
                 Poll::Ready(Ok(())) => {
                     if self.left {
                         continue;
+                    }
+                    if self.turn_page() {
+                        // Others have their turn between two of them.
+                        break;
                     }
                     if let Some(why) = self.close {
                         return Poll::Ready(why);
@@ -376,6 +393,18 @@ impl Task<'_> {
             return Err("too many bytes of requests on the server (limits.requestBytes)");
         }
         Ok(())
+    }
+
+    /// Takes the next page of the answer to a four-letter word; false when there is none.
+    fn turn_page(&mut self) -> bool {
+        let Some(pages) = &mut self.pages else { return false };
+        let mut text = String::new();
+        if pages.next(&mut text) {
+            self.out.extend_from_slice(text.as_bytes());
+        } else {
+            self.pages = None;
+        }
+        true
     }
 
     /// Counts what waits to be written, if it is much.
@@ -628,9 +657,12 @@ impl Task<'_> {
         let word = Word::parse(head)?;
         let argument = self.input.get(4..4 + word.argument_length()).unwrap_or_default().to_vec();
         self.line.lock().stats.received += 1;
-        let text = self.clients.reporter.answer(word, &argument, self.clients, self.line.id);
+        let answer = self.clients.reporter.answer(word, &argument, self.clients, self.line.id);
         self.input.clear();
-        self.out.extend_from_slice(text.as_bytes());
+        match answer {
+            Answer::Text(text) => self.out.extend_from_slice(text.as_bytes()),
+            Answer::Pages(pages) => self.pages = Some(Box::new(pages)),
+        }
         Some(())
     }
 }

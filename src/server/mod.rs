@@ -29,6 +29,7 @@ pub mod secret;
 pub mod snapshotter;
 pub mod standalone;
 pub mod throttle;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -10,10 +10,11 @@ use crate::config::{Config, MemberAddress, QuorumConfig, Role, Whitelist};
 use crate::ops::four_letter;
 use crate::ops::stats::{
     Conf, Connection, ConnectionSession, ExpirySets, Latency, Memory, Mode, QuorumConf, QuotaStats,
-    Sessions, Stats,
+    Sessions, Stats, WatchTotals,
 };
 use crate::ops::{Effect, Environment, Metrics, Word, format};
 use crate::state::NamespaceQuota;
+use crate::state::watch::WatchSummary;
 use crate::storage::disk::DiskRef;
 use crate::storage::names::dir_size;
 use crate::types::{ConnId, SessionId};
@@ -21,6 +22,7 @@ use crate::types::{ConnId, SessionId};
 use super::client::Clients;
 use super::load;
 use super::node::Event;
+use super::words::{Answer, Pages};
 
 /// Longest wait for the node thread to answer an operator.
 const LOOK_PATIENCE: Duration = Duration::from_secs(2);
@@ -135,18 +137,21 @@ impl Reporter {
     }
 
     /// The answer to a four-letter word, asked on the connection `asking`.
-    pub fn answer(&self, word: Word, argument: &[u8], clients: &Clients, asking: ConnId) -> String {
+    pub fn answer(&self, word: Word, argument: &[u8], clients: &Clients, asking: ConnId) -> Answer {
         let allowed = match &self.config.four_letter.whitelist {
             Whitelist::All => word != Word::Telnet,
             list => word.is_allowed(list),
         };
         if !allowed {
-            return four_letter::not_whitelisted(word);
+            return Answer::Text(four_letter::not_whitelisted(word));
         }
         if matches!(word, Word::Mntr) || matches!(word.effect(argument), Effect::ResetServer) {
             clients.shared.tallies.flush(&self.metrics);
         }
-        let stats = self.stats(word, clients, asking);
+        let stats = self.stats(word, clients);
+        if word.is_long() && stats.serving {
+            return Answer::Pages(Pages::new(word, stats, Arc::clone(&clients.shared), asking));
+        }
         let text = four_letter::answer(word, argument, &stats, &self.metrics);
         match word.effect(argument) {
             Effect::None => {}
@@ -164,18 +169,17 @@ impl Reporter {
                 self.counters.trace_mask.store(mask, Ordering::Relaxed);
             }
         }
-        text
+        Answer::Text(text)
     }
 
     /// The text of the Prometheus endpoint; empty without it.
     pub fn exposition(&self, clients: &Clients) -> String {
         clients.shared.tallies.flush(&self.metrics);
-        // No connection has this number: nobody is asking by one.
-        let stats = self.stats(Word::Mntr, clients, ConnId(u64::MAX));
+        let stats = self.stats(Word::Mntr, clients);
         self.metrics.exposition(&stats).unwrap_or_default()
     }
 
-    fn stats(&self, word: Word, clients: &Clients, asking: ConnId) -> Stats {
+    fn stats(&self, word: Word, clients: &Clients) -> Stats {
         let needs = word.needs();
         let counters = &self.counters;
         let shared = &clients.shared;
@@ -208,8 +212,6 @@ impl Reporter {
             auth_failed: load(&counters.auth_failed),
             watch_count: shared.watches.watch_count() as u64,
             uptime_ms: now_ms.saturating_sub(self.started_ms),
-            open_files: open_files(),
-            max_files: max_files(),
             environment: self.environment.clone(),
             trace_mask: counters.trace_mask.load(Ordering::Relaxed),
             conf: self.conf(view.membership.as_deref()),
@@ -231,10 +233,7 @@ impl Reporter {
                 stats.digests = state.digest_log().map(|(zxid, d)| (zxid.0, d)).collect();
             }
             if needs.sessions {
-                for (session, _) in state.sessions_with_ephemerals() {
-                    stats.ephemerals.push((session.0, state.ephemerals_of(session)));
-                }
-                stats.ephemerals.sort_unstable_by_key(|(session, _)| *session);
+                stats.ephemeral_owners = state.sessions_with_ephemerals().count();
             }
         }
         if stats.mode == Mode::ReadOnly
@@ -250,17 +249,15 @@ impl Reporter {
             stats.data_dir_size = dir_size(&*self.disk, &dirs.snapshots).unwrap_or(0);
             stats.log_dir_size = dir_size(&*self.disk, &dirs.logs).unwrap_or(0);
         }
-        if needs.connections {
-            stats.connections = shared.lines.iter().map(|line| connection(&line, asking)).collect();
+        if needs.files {
+            (stats.open_files, stats.max_files) = (open_files(), max_files());
         }
         if needs.sessions {
             self.sessions(&mut stats, clients);
         }
         if needs.watches {
-            for (conn, paths) in shared.watches.by_connection() {
-                let session = shared.lines.get(&conn).and_then(|line| line.lock().session);
-                stats.watches.push((session.map_or(0, |(id, _)| id.0), paths));
-            }
+            let WatchSummary { connections, paths, watches } = shared.watches.summary();
+            stats.watch_totals = WatchTotals { connections, paths, watches };
         }
         stats
     }
@@ -375,7 +372,7 @@ fn quota_stats((namespace, sum): (String, NamespaceQuota)) -> QuotaStats {
     }
 }
 
-fn connection(line: &super::line::Line, asking: ConnId) -> Connection {
+pub(super) fn connection(line: &super::line::Line, asking: ConnId) -> Connection {
     let state = line.lock();
     let stats = &state.stats;
     Connection {

@@ -194,6 +194,20 @@ impl StateMachine {
         paths
     }
 
+    /// Up to `max` of a session's ephemerals from the number `from` on, in the order of their numbers,
+    /// and the number to go on with, if there may be more.
+    pub fn ephemerals_from(
+        &self,
+        session: SessionId,
+        from: u32,
+        max: usize,
+    ) -> (Vec<String>, Option<u32>) {
+        let some: Vec<u32> =
+            self.owners.placed_from(session.0, from).0.take(max).map(|(id, _)| id).collect();
+        let next = some.last().filter(|_| some.len() == max).map(|last| last + 1);
+        (some.into_iter().map(|id| self.tree.path(id)).collect(), next)
+    }
+
     /// A session's ephemerals with their places in the order of their adding, in no particular order
     /// themselves, and the most there ever were at a time.
     pub fn ephemeral_nodes(&self, session: SessionId) -> (Vec<(u32, NodeRef<'_>)>, usize) {

@@ -19,8 +19,11 @@ use crate::types::{ConnId, Hasher, hasher};
 
 use super::Change;
 
+mod pages;
 mod set;
 mod shard;
+
+pub use pages::{OwnPages, PathPages};
 
 use set::{CHILD, DATA, Flags, PERSISTENT, RECURSIVE};
 use shard::{ConnShard, PathShard};
@@ -183,6 +186,13 @@ impl Default for WatchTable {
     }
 }
 
+/// What is left of a connection that is gone.
+#[derive(Debug)]
+pub struct Left {
+    conn: ConnId,
+    ids: Vec<PathId>,
+}
+
 /// The number of a path: its place in its shard, and the shard.
 type PathId = u32;
 
@@ -288,16 +298,29 @@ impl WatchTable {
 
     /// Forgets all watches of a connection that is closing; nothing may be added for it any more.
     pub fn remove_conn(&self, conn: ConnId) {
-        let Some(ids) = self.conn_shard(conn).lock().take(conn) else { return };
-        for id in ids {
+        let mut left = self.leave(conn);
+        while self.forget(&mut left, usize::MAX) {}
+    }
+
+    /// The same in parts: whoever calls this goes on with [`WatchTable::forget`].
+    pub fn leave(&self, conn: ConnId) -> Left {
+        let ids = self.conn_shard(conn).lock().take(conn).unwrap_or_default();
+        Left { conn, ids }
+    }
+
+    /// Forgets up to `max` more; false when that was all.
+    pub fn forget(&self, left: &mut Left, max: usize) -> bool {
+        let from = left.ids.len() - left.ids.len().min(max);
+        for id in left.ids.drain(from..) {
             let mut shard = self.shard_of(id).lock();
             let slot = id >> SHARD_BITS;
-            if shard.has(slot, conn) {
+            if shard.has(slot, left.conn) {
                 let hash = self.hash(shard.path(slot));
-                let (old, new) = shard.clear(hash, slot, conn, WatcherType::Any.flags());
+                let (old, new) = shard.clear(hash, slot, left.conn, WatcherType::Any.flags());
                 self.counts.moved(old, new);
             }
         }
+        !left.ids.is_empty()
     }
 
     /// Tells `event` whom a change concerns, each connection at most once, and drops the one-shot
@@ -375,14 +398,16 @@ impl WatchTable {
     /// What `wchs` prints.
     pub fn summary(&self) -> WatchSummary {
         let (mut conns, mut paths) = (std::collections::BTreeSet::new(), 0);
-        let (mut watches, mut last) = (0, None);
+        let (mut watches, mut last, mut last_conn) = (0, None, None);
         for shard in &self.conns {
             shard.lock().each_of_data(|conn| {
                 conns.insert(conn);
             });
         }
         self.each_data_watch(|path, conn| {
-            conns.insert(conn);
+            if last_conn.replace(conn) != Some(conn) {
+                conns.insert(conn);
+            }
             watches += 1;
             // Watches of one path come one after the other.
             let this = (path.as_ptr() as usize, path.len());
@@ -394,23 +419,25 @@ impl WatchTable {
     }
 
     /// What `wchp` prints: paths of the data table and who watches them, in order.
+    #[cfg(test)]
     pub fn by_path(&self) -> Vec<(String, Vec<ConnId>)> {
-        let mut all = std::collections::BTreeMap::<String, Vec<ConnId>>::new();
-        self.each_data_watch(|path, conn| all.entry(path.to_owned()).or_default().push(conn));
-        all.values_mut().for_each(|conns| conns.sort_unstable());
-        all.into_iter().collect()
+        let mut at = PathPages::default();
+        let mut all: Vec<_> = std::iter::from_fn(|| self.next_paths(&mut at)).flatten().collect();
+        all.sort_unstable();
+        all
     }
 
     /// What `wchc` prints: connections and what they watch in the data table, in order. As in
     /// Apache, one whose watches all fired has an empty list.
+    #[cfg(test)]
     pub fn by_connection(&self) -> Vec<(ConnId, Vec<String>)> {
-        let mut all = std::collections::BTreeMap::<ConnId, Vec<String>>::new();
-        for shard in &self.conns {
-            shard.lock().each_of_data(|conn| drop(all.insert(conn, Vec::new())));
-        }
-        self.each_data_watch(|path, conn| all.entry(conn).or_default().push(path.to_owned()));
-        all.values_mut().for_each(|paths| paths.sort_unstable());
-        all.into_iter().collect()
+        let paths = |conn| {
+            let mut at = self.paths_of(conn);
+            let mut all: Vec<_> = std::iter::from_fn(|| self.next_of(&mut at)).flatten().collect();
+            all.sort_unstable();
+            (conn, all)
+        };
+        self.data_watchers().into_iter().map(paths).collect()
     }
 }
 

@@ -143,6 +143,18 @@ impl PathShard {
         });
     }
 
+    /// The numbers of paths are below it.
+    pub fn bound(&self) -> u32 {
+        self.entries.bound()
+    }
+
+    /// Visits the watches of one path, which is returned; none where there is no path.
+    pub fn each_of(&self, slot: u32, each: impl FnMut(ConnId, Flags)) -> &str {
+        let entry = &self.entries[slot];
+        entry.watchers.each(each);
+        &entry.path
+    }
+
     /// Visits all watches, path by path.
     pub fn each(&self, mut each: impl FnMut(&str, ConnId, Flags)) {
         for slot in 0..self.entries.bound() {
@@ -269,6 +281,14 @@ impl ConnShard {
     /// Connections that Apache's data table counts.
     pub fn each_of_data(&self, each: impl FnMut(ConnId)) {
         self.conns.iter().filter(|c| c.high & DATA_TABLE != 0).map(|c| c.conn()).for_each(each);
+    }
+
+    /// A connection's paths, leftovers among them.
+    pub fn paths(&self, conn: ConnId) -> Vec<PathId> {
+        let entry = self.conns.find(hash(conn), |c| c.conn() == conn);
+        let more = self.more.find(hash(conn), |m| m.conn == conn);
+        let more = more.map_or(&[][..], |more| &more.paths);
+        entry.map(|entry| entry.one).into_iter().chain(more.iter().copied()).collect()
     }
 
     /// Takes a connection's paths out.
