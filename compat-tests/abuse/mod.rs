@@ -6,6 +6,7 @@
 
 mod disk;
 mod members;
+mod replies;
 mod secrets;
 mod shapes;
 
@@ -35,6 +36,7 @@ pub fn add(suite: &mut Suite) {
     suite.add("abuse", "s6_sessions_that_expire_together", Level::Quick, expiry);
     disk::add(suite);
     members::add(suite);
+    replies::add(suite);
     secrets::add(suite);
     shapes::add(suite);
 }

@@ -26,7 +26,7 @@ use crate::ops::metrics::{Advanced, Counter};
 use crate::replica::conn::{Conn, Ended, Pieces, Submit, Turn, Want};
 use crate::replica::reads::View;
 use crate::replica::share::Share;
-use crate::types::{ConnId, Hasher, SessionId};
+use crate::types::{ConnId, Hasher, Instant, SessionId};
 
 use super::audit;
 use super::closings::Closings;
@@ -42,8 +42,10 @@ use super::words::{Answer, Pages};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How often idle connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How long a connection may take a large reply while other large replies find no room.
+/// How long a connection may take a large reply while other large replies find no room, and how long
+/// it may take nothing of it.
 const GIVE_WAY: Duration = Duration::from_secs(10);
+const GIVE_WAY_STILL: Duration = Duration::from_secs(2);
 /// Watches of a connection that has ended that go under one lock.
 const FORGET_MAX: usize = 4096;
 /// Turns of one task before the others get theirs.
@@ -203,7 +205,7 @@ impl Clients {
             for line in &self.shared.lines {
                 let mut state = line.lock();
                 let why = match state.session {
-                    _ if no_room && line.has_much_for(now) > GIVE_WAY => Some(GIVES_WAY),
+                    _ if no_room && gives_way(&line, now) => Some(GIVES_WAY),
                     _ if !idle_too => None,
                     None if now.since(line.since) > self.sessionless => {
                         self.shared.metrics.add(Counter::SessionlessConnectionsExpired, 1);
@@ -225,6 +227,12 @@ impl Clients {
             }
         }
     }
+}
+
+/// Whether a connection has had its large reply for long enough.
+fn gives_way(line: &Line, now: Instant) -> bool {
+    let (has, still) = (line.has_much_for(now), now.since(line.last_active()));
+    has > GIVE_WAY || has.min(still) > GIVE_WAY_STILL
 }
 
 /// Serves one connection until it ends.
@@ -601,6 +609,7 @@ impl Task<'_> {
                 let rest = pieces.share.bytes().saturating_sub(next.len());
                 pieces.share.set(rest);
                 give_buffer(std::mem::replace(&mut self.out, next));
+                self.line.active(self.clients.shared.clock.mono());
                 self.count_replies();
                 continue;
             }
