@@ -82,7 +82,9 @@ pub fn add(suite: &mut Suite) {
         let gaps = Gaps::load()?;
         for gap in &gaps.all {
             let known = match gap.step.as_str() {
-                "" => ["kazoo::", "go-zookeeper::"].iter().any(|s| gap.test.starts_with(s)),
+                "" => {
+                    ["kazoo::", "go-zookeeper::", "abuse::"].iter().any(|s| gap.test.starts_with(s))
+                }
                 step => replay::load(&replay::folder().join(format!("{}.txt", gap.test)))?
                     .steps
                     .iter()

@@ -539,3 +539,32 @@ fn sessions_come_and_go_under_load() {
     assert_eq!(r.get::<NamesResponse>().expect("names").names, Some(vec!["zookeeper".to_string()]));
     server.stop();
 }
+
+/// A client that watches and does not read is closed when the events that wait for it are more than
+/// all connections may have waiting, long before its own bound of 64 MiB.
+#[test]
+fn who_is_sent_more_than_all_may_have_waiting_is_closed() {
+    let dir = Dir::new("replies");
+    let server = Server::start(&dir.0, "limits.replyBytes=1048576");
+    let path = format!("/{}", "n".repeat(10_000));
+    let mut writer = Raw::connect(server.address());
+    writer.create(&path, b"0");
+    let mut watcher = Raw::connect(server.address());
+    let request = WatchRequest { path: Some(path.clone()), kind: 0 };
+    let (header, _) = watcher.call(OpCode::ADD_WATCH, &request);
+    assert_eq!(Code(header.err), Code::OK);
+    // Of 40 MB the sockets take a part.
+    let changes = 4000;
+    for _ in 0..changes / 100 {
+        let sets: Vec<_> =
+            (0..100).map(|_| (1, OpCode::SET_DATA, set(&path, b"1").to_bytes())).collect();
+        writer.send(&sets);
+        for _ in &sets {
+            assert_eq!(Code(writer.reply().0.err), Code::OK);
+        }
+    }
+    let told = std::iter::from_fn(|| watcher.frame()).take(changes).count();
+    assert!(told < changes, "{told} events");
+    assert_eq!(writer.get(&path), b"1");
+    server.stop();
+}
