@@ -36,9 +36,9 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "ephemerals-prefix-ignored",
-        file: "src/state/read.rs",
-        find: "filter(|path| path.starts_with(prefix))",
-        replace: "filter(|path| path.len() >= prefix.len())",
+        file: "src/state/belongings.rs",
+        find: "if path.starts_with(prefix) {",
+        replace: "if path.len() >= prefix.len() {",
     },
 ];
 
