@@ -118,9 +118,6 @@ struct Link {
     stage: Stage,
     /// When it counts as silent.
     deadline: Instant,
-    /// Acknowledgements that came before the one of NEWLEADER: they count only after it, because
-    /// until then the learner's current epoch isn't saved (A15, ZOOKEEPER-4685).
-    early_acks: Vec<Zxid>,
     /// The proposal whose acknowledgement is watched, and the one to watch after it (Apache
     /// `SyncLimitCheck`).
     watched: Option<(Zxid, Instant)>,
@@ -136,6 +133,10 @@ struct Proposal {
     /// It changes the membership.
     reconfig: bool,
     acks: BTreeSet<ServerId>,
+    /// Links that acknowledged it before they acknowledged NEWLEADER: that counts only after it,
+    /// because until then the learner's current epoch isn't saved (A15, ZOOKEEPER-4685). Kept here,
+    /// so that a learner can't have more of them than there are proposals, whatever it sends.
+    early: BTreeSet<LinkId>,
 }
 
 /// The leader.
@@ -227,6 +228,12 @@ impl Leader {
         known.map(view).collect()
     }
 
+    /// Acknowledgements that wait for the one of NEWLEADER.
+    #[cfg(test)]
+    pub fn early_acks(&self) -> usize {
+        self.proposals.iter().map(|p| p.early.len()).sum()
+    }
+
     // Events.
 
     pub fn handle_link(&mut self, core: &mut Core, now: Instant, link: LinkId, event: LinkEvent) {
@@ -239,7 +246,6 @@ impl Leader {
                     rookeeper: false,
                     stage: Stage::Introducing,
                     deadline,
-                    early_acks: Vec::new(),
                     watched: None,
                     watch_next: None,
                     pings_sent: 0,
@@ -364,7 +370,8 @@ impl Leader {
         }
         self.last_proposed = txn.zxid;
         let reconfig = core.note_proposal(now, &txn);
-        self.proposals.push_back(Proposal { zxid: txn.zxid, reconfig, acks: BTreeSet::new() });
+        let (acks, early) = (BTreeSet::new(), BTreeSet::new());
+        self.proposals.push_back(Proposal { zxid: txn.zxid, reconfig, acks, early });
         core.append(now, txn);
         Ok(())
     }
@@ -524,7 +531,6 @@ impl Leader {
         if history_ack && l.stage == Stage::Syncing {
             l.stage = Stage::Synced;
             let (server, voter) = (l.server, l.counts(core) || mutant!(core, ObserversCounted));
-            let early = std::mem::take(&mut l.early_acks);
             if voter {
                 self.history_acks.insert(server);
             }
@@ -533,17 +539,30 @@ impl Leader {
             } else {
                 self.check_established(core, now);
             }
-            early.into_iter().for_each(|zxid| self.count_ack(core, link, zxid));
+            for zxid in self.take_early(link) {
+                self.count_ack(core, link, zxid);
+            }
             self.commit_ready(core, now);
         } else if zxid.counter() != 0 {
             // Counter 0 otherwise is the acknowledgement of UPTODATE, which Apache ignores too.
             if l.stage == Stage::Syncing {
-                l.early_acks.push(zxid);
+                l.unwatch(zxid);
+                if let Ok(at) = self.proposals.binary_search_by_key(&zxid, |p| p.zxid) {
+                    self.proposals[at].early.insert(link);
+                }
                 return;
             }
             self.count_ack(core, link, zxid);
             self.commit_ready(core, now);
         }
+    }
+
+    /// What a link acknowledged before NEWLEADER and is not committed; it counts from here on, or not
+    /// at all.
+    fn take_early(&mut self, link: LinkId) -> Vec<Zxid> {
+        let early =
+            self.proposals.iter_mut().filter_map(|p| p.early.remove(&link).then_some(p.zxid));
+        early.collect()
     }
 
     fn count_ack(&mut self, core: &Core, link: LinkId, zxid: Zxid) {
@@ -702,6 +721,7 @@ impl Leader {
 
     fn forget(&mut self, core: &mut Core, link: LinkId) {
         let Some(l) = self.links.remove(&link) else { return };
+        self.take_early(link);
         if self.phase == Phase::CollectingEpochs {
             self.came.remove(&l.server);
         }

@@ -88,6 +88,51 @@ fn zookeeper_4685_an_early_ack_is_kept_not_counted() {
 }
 
 #[test]
+fn early_acks_are_kept_of_what_is_proposed_and_of_nothing_else() {
+    let mut b = Bench::new(3, history(1, 3)).lead(2);
+    b.introduce(1, 1, FollowerInfo);
+    b.ack_epoch(1, 1, z(1, 3));
+    b.link(LinkId(2), LinkEvent::Down);
+    let zxid = b.propose();
+    b.persist();
+    b.said();
+    for counter in 1..=10_000 {
+        // Once what is proposed, and much that is not.
+        b.from(1, Ack, z(2, counter));
+        b.from(1, Ack, zxid);
+        b.from(1, Ack, z(1, counter));
+    }
+    let Role::Leading(leader) = &b.peer.role else { panic!("it leads") };
+    assert_eq!(leader.early_acks(), 1);
+    b.from(1, Ack, z(2, 0));
+    b.expect(&["1: UPTODATE -1", "1: PING 2:1", "1: COMMIT 2:1", "apply 2:1"]);
+    // What was acknowledged before it was proposed is not acknowledged.
+    let next = b.propose();
+    b.persist();
+    assert_eq!(next, z(2, 2));
+    assert!(!b.said().iter().any(|said| said.contains("COMMIT")), "nobody has it but the leader");
+}
+
+#[test]
+fn who_acknowledges_early_is_not_overdue_when_others_committed_it() {
+    let mut b = Bench::new(3, history(1, 3)).lead(2);
+    b.introduce(1, 1, FollowerInfo);
+    b.ack_epoch(1, 1, z(1, 3));
+    let zxid = b.propose();
+    b.persist();
+    b.from(1, Ack, zxid);
+    b.from(2, Ack, zxid);
+    b.from(1, Ack, z(2, 0));
+    b.said();
+    for _ in 0..30 {
+        b.pass(500);
+        b.from(1, PacketKind::Ping, zxid);
+        b.from(2, PacketKind::Ping, zxid);
+    }
+    assert!(!b.said().iter().any(|said| said.starts_with("close")), "it answers");
+}
+
+#[test]
 fn zookeeper_3104_newleader_comes_behind_everything_that_the_snapshot_stands_for() {
     let mut b = Bench::with(3, history(1, 3), |o| o.force_snapshot_sync = true).lead(2);
     let committed = b.propose();
