@@ -2,7 +2,7 @@
 //!
 //! A packet is a jute record `{int type, long zxid, buffer data, vector<Id> authinfo}`, and after a
 //! SNAP packet the stream of a snapshot follows in the same bytes. So a reader has to find the end
-//! of each packet itself: [`QuorumPacket::split_from`] does, against a bound, and says "not yet"
+//! of each packet itself: [`PacketCutter`] does, against a bound, and says "not yet"
 //! until a whole packet is there.
 //!
 //! | kind | direction | zxid | data |
@@ -24,10 +24,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::jute::{DecodeError, Jute, Reader, Write};
 use crate::types::{Epoch, Id, ServerId, SessionId, Zxid};
+pub use cut::PacketCutter;
+
+mod cut;
 
 /// The version of the learner protocol since Zab 1.0 (Apache `Learner.registerWithLeader`).
 pub const PROTOCOL_VERSION: i32 = 0x10000;
@@ -145,71 +148,14 @@ impl QuorumPacket {
 
     /// Cuts the first packet off `input`; None when it has not all arrived.
     ///
-    /// `max` bounds the payload and, apart from it, the identities, in bytes: a length above it is
-    /// an error at once, so a peer can make nobody wait for, or hold, more than that.
+    /// For input that is there as a whole; [`PacketCutter`] is for one that comes bit by bit, and says
+    /// what `max` is.
     pub fn split_from(
         input: &mut BytesMut,
         max: usize,
     ) -> Result<Option<QuorumPacket>, DecodeError> {
-        let Some(length) = packet_len(input, max)? else { return Ok(None) };
-        if length == BARE_LEN
-            && let Some(kind) = PacketKind::from_code((&input[..4]).get_i32())
-        {
-            // Most packets are acknowledgements and commits: nothing worth sharing the input for.
-            let (zxid, data) = (Zxid((&input[4..12]).get_i64()), (&input[12..16]).get_i32());
-            let auth = (&input[16..20]).get_i32();
-            input.advance(BARE_LEN);
-            let data = (data == 0).then(Bytes::new);
-            let auth = (auth == 0).then(|| Arc::from([]));
-            return Ok(Some(QuorumPacket { kind, zxid, data, auth }));
-        }
-        let packet = input.split_to(length).freeze();
-        QuorumPacket::from_bytes(packet).map(Some)
+        PacketCutter::default().split_from(input, max)
     }
-}
-
-/// Length of a packet with neither payload nor identities.
-const BARE_LEN: usize = 20;
-
-/// The length of the packet that `input` begins with, or None if that can't be told yet.
-fn packet_len(input: &[u8], max: usize) -> Result<Option<usize>, DecodeError> {
-    let mut at = 0;
-    /// Reads an integer and moves on; None when the bytes are not there.
-    fn int(input: &[u8], at: &mut usize) -> Option<i32> {
-        let mut field = input.get(*at..*at + 4)?;
-        *at += 4;
-        Some(field.get_i32())
-    }
-    let Some(kind) = int(input, &mut at) else { return Ok(None) };
-    if PacketKind::from_code(kind).is_none() {
-        return Err(DecodeError::Invalid { what: "quorum packet type", value: kind.into() });
-    }
-    at += 8;
-    let skip = |at: &mut usize, what, budget: usize| {
-        let offset = *at;
-        let Some(length) = int(input, at) else { return Ok(false) };
-        if length < -1 || i64::from(length) > budget as i64 {
-            return Err(DecodeError::Length { what, length: length.into(), offset });
-        }
-        *at += length.max(0) as usize;
-        Ok(true)
-    };
-    if !skip(&mut at, "quorum packet", max)? {
-        return Ok(None);
-    }
-    let auth_at = at;
-    let Some(ids) = int(input, &mut at) else { return Ok(None) };
-    if ids < -1 || i64::from(ids) * 8 > max as i64 {
-        let length = ids.into();
-        return Err(DecodeError::Length { what: "authinfo", length, offset: auth_at });
-    }
-    for _ in 0..ids.max(0) * 2 {
-        let budget = (auth_at + max).saturating_sub(at);
-        if !skip(&mut at, "authinfo", budget)? {
-            return Ok(None);
-        }
-    }
-    Ok((input.len() >= at).then_some(at))
 }
 
 impl Jute for QuorumPacket {

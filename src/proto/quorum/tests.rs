@@ -85,7 +85,7 @@ fn bad_lengths_are_refused_before_anything_is_held() {
         let mut bytes = start(kind, length);
         assert!(QuorumPacket::split_from(&mut bytes, MAX).is_err(), "{kind} {length}");
     }
-    for ids in [-2, i32::MAX, MAX as i32 / 8 + 1] {
+    for ids in [-2, i32::MAX, MAX as i32 / 8 + 1, 10_001] {
         let mut bytes = start(1, -1);
         bytes.i32(ids);
         assert!(QuorumPacket::split_from(&mut bytes, MAX).is_err(), "{ids} ids");
@@ -94,6 +94,35 @@ fn bad_lengths_are_refused_before_anything_is_held() {
     bytes.i32(2);
     bytes.i32(MAX as i32 - 3);
     assert!(QuorumPacket::split_from(&mut bytes, MAX).is_err(), "identities beyond the bound");
+}
+
+#[test]
+fn a_packet_that_comes_bit_by_bit_is_looked_at_once() {
+    let mut packet =
+        QuorumPacket::with_data(PacketKind::Request, Zxid(-1), Bytes::from(vec![0; 9]));
+    packet.auth = Some((0..5000).map(|_| Id { scheme: None, id: None }).collect());
+    let bytes = packet.to_bytes();
+    let (mut cutter, mut input) = (PacketCutter::default(), BytesMut::new());
+    for (n, byte) in bytes.iter().enumerate() {
+        assert_eq!(cutter.split_from(&mut input, MAX), Ok(None), "{n} bytes");
+        input.extend_from_slice(&[*byte]);
+    }
+    assert_eq!(cutter.split_from(&mut input, MAX), Ok(Some(packet.clone())));
+    assert_eq!(cutter.looked, 3 + 2 * 5000);
+    // The next one, behind bytes that are there already.
+    for next in samples() {
+        input.extend_from_slice(&next.to_bytes());
+    }
+    for next in samples() {
+        assert_eq!(cutter.split_from(&mut input, MAX), Ok(Some(next)));
+    }
+    // Identities that are small on the wire are large in memory.
+    let mut many = BytesMut::new();
+    many.i32(1);
+    many.i64(-1);
+    many.i32(-1);
+    many.i32(10_001);
+    assert!(PacketCutter::default().split_from(&mut many, MAX).is_err());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{
     Event, IN_FLIGHT_MAX, LinkState, Outgoing, Piece, Room, Shared, SnapshotSource, WRITE_BATCH,
 };
 use crate::proto::image::ImageSink;
-use crate::proto::quorum::{PacketKind, QuorumPacket};
+use crate::proto::quorum::{PacketCutter, PacketKind, QuorumPacket};
 use crate::server::net;
 use crate::storage::image_stream::{self, Framing, ImageDecoder};
 use crate::types::LinkId;
