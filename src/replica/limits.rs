@@ -1,4 +1,4 @@
-//! Every bound of the server on what clients can make it hold, in one place.
+//! Every bound of the server on what clients and peers can make it hold, in one place.
 
 /// Bounds per connection and of the server. All are enforced before memory is taken.
 #[derive(Clone, Debug)]
@@ -89,4 +89,61 @@ const REPLY_MOST: usize = 1 << 30;
 /// within 64 MiB and 1 GiB. A million children with names of 60 bytes are within it.
 pub fn reply_bytes_max(frame_bytes: usize) -> usize {
     frame_bytes.saturating_mul(REPLY_TIMES).clamp(REPLY_LEAST, REPLY_MOST)
+}
+
+/// Bounds on what other members, and strangers at the ports between members, can make a member hold.
+///
+/// A **waiting** link has not sent its first packet or its hello yet. A **guest** has introduced itself
+/// and is no member: an observer that the membership does not list, a joiner, or a stranger. Links of
+/// members are as many as there are members: a newer one takes an older one's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerLimits {
+    /// Waiting links at the learner port and at the port for observers; one more closes the oldest.
+    pub waiting_links_max: usize,
+    /// Bytes of the first packet of a link that was accepted (20 or so are needed).
+    pub first_packet_bytes_max: usize,
+    /// Guests of a leader, or of a follower that serves observers. One more closes the oldest that
+    /// is not synchronised; if all are, it is refused.
+    pub guests_max: usize,
+    /// Bytes of packets, of all guests together, that the node thread has not handled yet: what
+    /// guests can put into one turn of it.
+    pub guest_bytes_in_flight: usize,
+    /// The same for each link of a member; a single larger packet is let through alone.
+    pub member_bytes_in_flight: usize,
+    /// Bytes that wait to be written to links, and bytes of packets that have half arrived, over all
+    /// links of the learner port and the port for observers. Beyond it a link is closed: the guest
+    /// that has most, while guests have more than a quarter of this, otherwise the link that has most.
+    pub link_bytes_max: u64,
+    /// Syncs of one learner that wait for the leader to answer them; who asks for more is closed.
+    pub syncs_per_link_max: usize,
+    /// Connections to the election port whose hello has not come; one more closes the oldest.
+    pub greetings_max: usize,
+    /// Peers outside the membership at the election port; one more closes the oldest.
+    pub strangers_max: usize,
+    /// Addresses that are taken from a hello.
+    pub hello_addresses_max: usize,
+    /// Notifications of one member that wait to be read; then its oldest is dropped. (Apache: 100 for
+    /// all senders together, so that one of them can push out the others.)
+    pub notifications_per_member_max: usize,
+    /// Notifications of all strangers together that wait to be read; then their oldest is dropped.
+    pub notifications_of_strangers_max: usize,
+}
+
+impl Default for PeerLimits {
+    fn default() -> PeerLimits {
+        PeerLimits {
+            waiting_links_max: 128,
+            first_packet_bytes_max: 4096,
+            guests_max: 128,
+            guest_bytes_in_flight: 256 << 10,
+            member_bytes_in_flight: 16 << 20,
+            link_bytes_max: 1 << 30,
+            syncs_per_link_max: 100_000,
+            greetings_max: 256,
+            strangers_max: 64,
+            hello_addresses_max: 8,
+            notifications_per_member_max: 16,
+            notifications_of_strangers_max: 32,
+        }
+    }
 }

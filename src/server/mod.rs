@@ -5,7 +5,7 @@
 //! - `client`: the client port, a task per connection; `lanes`: the threads they run on; `closings`: why connections end; `line`: the outbox that both sides share,
 //!   with the ordering rule; `report`: four-letter words; `audit`: the audit log; `scrape`: the Prometheus endpoint;
 //! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
-//! - `hold`, `load`, `secret`: what is taken and read at the start; `clock`, `inbox`, `net`, `throttle`: small tools.
+//! - `descriptors`, `hold`, `load`, `secret`: what is taken and read at the start; `clock`, `inbox`, `lines`, `net`, `throttle`: small tools.
 
 pub mod audit;
 pub mod build;
@@ -19,6 +19,7 @@ pub mod hold;
 pub mod inbox;
 pub mod lanes;
 pub mod line;
+pub mod lines;
 pub mod load;
 pub mod net;
 pub mod node;

@@ -16,13 +16,16 @@
 //! - **Who may be silent, and for how long, is `zab`'s matter.** Here only the first packet of an
 //!   accepted link has a deadline. While a snapshot moves, [`Event::Progress`] says that the other
 //!   side lives (ZOOKEEPER-1465, a large tree against `initLimit`).
+//! - **What others can make this member hold is bounded** ([`PeerLimits`]): few links without a first
+//!   packet, little of guests in front of the node thread, and one account of bytes over all links;
+//!   who has most gives way. A packet that comes bit by bit is looked at once.
 //! - **Bad input costs the link.** The reason names the peer's address and what was wrong.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -39,20 +42,15 @@ use super::net::{self, HostPort, Tasks};
 use crate::proto::image::ImageSink;
 use crate::proto::jute::Write;
 use crate::proto::quorum::QuorumPacket;
+use crate::replica::limits::PeerLimits;
 use crate::types::{LinkId, Map, map};
+use held::{Account, Candidate, Held};
 
+mod held;
 mod link;
 
-/// Bytes of one link that the node thread has not handled yet; a single larger packet is let
-/// through alone.
-const IN_FLIGHT_MAX: usize = 16 << 20;
-/// Bytes that wait to be written to one link. A learner this far behind is better served by a new
-/// synchronisation.
-const BEHIND_MAX: u64 = 512 << 20;
 /// Bytes for one socket write, unless a single packet is longer.
 const WRITE_BATCH: usize = 256 << 10;
-/// Accepted links whose first packet has not arrived; beyond, the oldest is closed.
-const UNKNOWN_MAX: usize = 128;
 /// Between attempts to bind the learner port.
 const BIND_PAUSE: Duration = Duration::from_millis(50);
 
@@ -77,6 +75,8 @@ pub struct Options {
     pub record_max: usize,
     /// `tcpKeepAlive`.
     pub keep_alive: bool,
+    /// What others can make this port hold.
+    pub limits: PeerLimits,
 }
 
 /// A part of a link's bound on packets in flight; given back when dropped.
@@ -183,10 +183,14 @@ impl Outbox {
 struct LinkState {
     id: LinkId,
     outgoing: Mutex<Outbox>,
-    /// Bytes in `outgoing`, and how many there may be.
-    behind: AtomicU64,
+    /// What it holds: bytes to be written, and of a packet that has half arrived.
+    held: Held,
+    /// How much that may be, beside the bound on all links.
     behind_max: u64,
     wake: Notify,
+    /// Whether it is a member's, of whom more is taken.
+    member: AtomicBool,
+    /// Of what is in front of the node thread, once it is a member's.
     room: Arc<Semaphore>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
@@ -198,6 +202,9 @@ struct Shared<S> {
     bulk: Handle,
     links: Mutex<Map<LinkId, Arc<LinkState>>>,
     unknown: Mutex<VecDeque<LinkId>>,
+    /// The room of all that are no members.
+    guests_room: Arc<Semaphore>,
+    account: Account,
     listener: Mutex<Option<AbortHandle>>,
     /// Where the two ports are: those of the options, until the membership says otherwise.
     listen: Mutex<(Vec<HostPort>, Vec<HostPort>)>,
@@ -228,12 +235,16 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         deliver: impl Fn(Event<S>) + Send + Sync + 'static,
     ) -> QuorumLinks<S> {
         let listen = (options.listen.clone(), options.listen_for_observers.clone());
+        let guests_room = Arc::new(Semaphore::new(options.limits.guest_bytes_in_flight));
+        let account = Account::new(options.limits.link_bytes_max);
         let shared = Shared {
             options,
             tasks: Tasks::new(runtime),
             bulk,
             links: Mutex::new(map()),
             unknown: Mutex::new(VecDeque::new()),
+            guests_room,
+            account,
             listener: Mutex::new(None),
             listen: Mutex::new(listen),
             next: AtomicU64::new(1),
@@ -282,7 +293,8 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
     /// `zab::LINK_OUTBOUND` on.
     pub fn dial(&self, link: LinkId, to: Vec<HostPort>, limit: Duration) {
         let shared = Arc::clone(&self.shared);
-        let state = shared.new_link(link, BEHIND_MAX);
+        let state = shared.new_link(link, u64::MAX);
+        state.member.store(true, Ordering::Relaxed);
         let task = Arc::clone(&state);
         let handle = self.shared.tasks.spawn(async move {
             let connected = net::dial(&to, limit).await;
@@ -319,11 +331,12 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
             return;
         }
         let (length, max) = (packets.len() as u64, state.behind_max);
-        if state.behind.fetch_add(length, Ordering::Relaxed) + length > max {
+        if state.held.bytes().saturating_add(length) > max {
             drop(outgoing);
             packets.clear();
             return self.shared.down(link, format!("more than {max} bytes behind"));
         }
+        let too_much = self.shared.account.add(&state.held, length);
         match outgoing.queue.back_mut() {
             Some(Outgoing::Packets(last)) if last.len() < WRITE_BATCH => {
                 last.extend_from_slice(packets);
@@ -333,6 +346,16 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         }
         drop(outgoing);
         state.wake.notify_one();
+        if too_much {
+            self.shared.give_way();
+        }
+    }
+
+    /// This link is a member's: more is taken of it than of a guest, and it gives way later.
+    pub fn set_member(&self, link: LinkId, member: bool) {
+        if let Some(state) = self.shared.links.lock().get(&link) {
+            state.member.store(member, Ordering::Relaxed);
+        }
     }
 
     /// Queues the stream of a snapshot, behind the SNAP packet that announces it.
@@ -424,7 +447,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
 
     async fn accept(self: Arc<Self>, listener: TcpListener, door: Door) {
         let behind_max = match door {
-            Door::Learners => BEHIND_MAX,
+            Door::Learners => u64::MAX,
             Door::Observers => self.options.observer_behind_max,
         };
         loop {
@@ -434,7 +457,8 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                     let state = self.new_link(id, behind_max);
                     let mut unknown = self.unknown.lock();
                     unknown.push_back(state.id);
-                    let oldest = (unknown.len() > UNKNOWN_MAX).then(|| unknown.pop_front());
+                    let oldest = (unknown.len() > self.options.limits.waiting_links_max)
+                        .then(|| unknown.pop_front());
                     drop(unknown);
                     if let Some(oldest) = oldest.flatten() {
                         self.remove(oldest);
@@ -453,10 +477,11 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         let state = Arc::new(LinkState {
             id,
             outgoing: Mutex::new(Outbox::default()),
-            behind: AtomicU64::new(0),
+            held: Held::default(),
             behind_max,
             wake: Notify::new(),
-            room: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            member: AtomicBool::new(false),
+            room: Arc::new(Semaphore::new(self.options.limits.member_bytes_in_flight)),
             tasks: Mutex::new(Vec::new()),
         });
         self.links.lock().insert(id, Arc::clone(&state));
@@ -470,7 +495,31 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             task.abort();
         }
         *state.outgoing.lock() = Outbox::default();
+        self.account.end(&state.held);
         true
+    }
+
+    /// Closes links until all of them together hold no more than they may.
+    fn give_way(&self) {
+        let max = self.account.max();
+        loop {
+            let links = self.links.lock();
+            let candidates = links.values().map(|state| Candidate {
+                link: state.id,
+                member: state.member.load(Ordering::Relaxed),
+                bytes: state.held.bytes(),
+            });
+            let Some(victim) = self.account.victim(candidates) else { return };
+            let state = links.get(&victim.link).cloned();
+            drop(links);
+            let Some(state) = state else { return };
+            let reason = format!(
+                "{}: links hold more than {max} bytes together, and this one has {} of them",
+                state.name(),
+                victim.bytes
+            );
+            self.down(victim.link, reason);
+        }
     }
 
     /// Ends a link and says so, once.

@@ -363,6 +363,12 @@ pub enum LinkError {
     /// A proposal was not acknowledged in time.
     #[error("proposal {0} not acknowledged in time")]
     AckOverdue(Zxid),
+    /// So many learners are no members already.
+    #[error(
+        "there are {0} learners that are not in the membership, and no more are taken; hint: give \
+         each observer its server line"
+    )]
+    TooManyGuests(usize),
     /// A learner that claims to be this server: two members have the same `myid`.
     #[error("the learner has this server's own id")]
     OwnId,

@@ -8,8 +8,9 @@
 //!
 //! A learner that comes late goes through the same stages by itself, with the epoch as it is. What
 //! is sent to bring one up to date is in [`mod@transfer`]; pings, silence and what pings prove are in
-//! [`mod@liveness`]; changes of the membership are in [`mod@reconfig`].
+//! [`mod@liveness`]; who is let in without being a member in [`mod@guests`]; changes of the membership are in [`mod@reconfig`].
 
+pub(super) mod guests;
 mod liveness;
 mod reconfig;
 mod transfer;
@@ -218,7 +219,7 @@ impl Leader {
     }
 
     pub fn learners(&self) -> Vec<LearnerView> {
-        let known = self.links.iter().filter(|(_, l)| l.stage != Stage::Introducing);
+        let known = self.links.iter().filter(|(_, l)| l.is_introduced());
         let view = |(link, l): (&LinkId, &Link)| LearnerView {
             link: *link,
             server: l.server,
@@ -226,12 +227,6 @@ impl Leader {
             synced: l.stage == Stage::Active,
         };
         known.map(view).collect()
-    }
-
-    /// Acknowledgements that wait for the one of NEWLEADER.
-    #[cfg(test)]
-    pub fn early_acks(&self) -> usize {
-        self.proposals.iter().map(|p| p.early.len()).sum()
     }
 
     // Events.
@@ -452,6 +447,7 @@ impl Leader {
             core.close(older, LinkError::Replaced);
             self.forget(core, older);
         }
+        self.admit(core, link, server)?;
         let Some(l) = self.links.get_mut(&link) else { return Ok(()) };
         l.server = server;
         l.observer = packet.kind == PacketKind::ObserverInfo;
@@ -555,14 +551,6 @@ impl Leader {
             self.count_ack(core, link, zxid);
             self.commit_ready(core, now);
         }
-    }
-
-    /// What a link acknowledged before NEWLEADER and is not committed; it counts from here on, or not
-    /// at all.
-    fn take_early(&mut self, link: LinkId) -> Vec<Zxid> {
-        let early =
-            self.proposals.iter_mut().filter_map(|p| p.early.remove(&link).then_some(p.zxid));
-        early.collect()
     }
 
     fn count_ack(&mut self, core: &Core, link: LinkId, zxid: Zxid) {

@@ -47,6 +47,8 @@ pub struct Options {
     pub log_sync: bool,
     /// `observerMasterPort` is set: a follower serves observers, and an observer learns from one.
     pub observer_masters: bool,
+    /// Learners that are no members which this server takes.
+    pub guests_max: usize,
     /// How configs are read; None: the membership never changes (`reconfigEnabled=false`).
     pub reconfig: Option<ConfigReader>,
     /// A config that was proposed when this server stopped, and may have been committed.
@@ -80,6 +82,7 @@ impl Options {
             force_snapshot_sync: false,
             log_sync: true,
             observer_masters: false,
+            guests_max: 128,
             reconfig: None,
             seen: None,
             counter_limit: Zxid::COUNTER_MAX,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Config, QuorumConfig, Role};
+use crate::replica::limits::PeerLimits;
 use crate::replica::membership::{self, membership};
 use crate::server::election_link::{self, PeerAddress};
 use crate::server::net::HostPort;
@@ -146,6 +147,7 @@ impl Setup {
             first_packet: peer.init_time(),
             record_max: config.jute_max_buffer() + RECORD_EXTRA.max(config.jute_max_buffer()),
             keep_alive: quorum.tcp_keep_alive,
+            limits: PeerLimits::default(),
         };
         let connect_ticks = match quorum.connect_limit_ticks {
             0 => quorum.init_limit_ticks,

@@ -14,14 +14,16 @@ use super::members::Members;
 use super::setup::Setup;
 use crate::proto::election::Notification;
 use crate::proto::jute::Write;
+use crate::proto::quorum::PacketKind::{FollowerInfo, ObserverInfo};
 use crate::proto::quorum::QuorumPacket;
 use crate::server::election_link::{BindError, ElectionLinks, Inbox};
+use crate::server::lines::Lines;
 use crate::server::net::HostPort;
 use crate::server::quorum_link::{self, QuorumLinks, Room, SnapshotSource};
 use crate::state::{StateLoader, StateMachine};
 use crate::storage::TxnLog;
 use crate::types::{Instant, LinkId, Map, ServerId, map};
-use crate::zab::{Action, ImageId, LinkEvent, Peer};
+use crate::zab::{self, Action, ImageId, LinkEvent, Peer};
 
 /// How long a follower may take to accept an observer: there are others to ask.
 const MASTER_DIAL_LIMIT: Duration = Duration::from_secs(1);
@@ -71,6 +73,10 @@ pub struct Shell {
     next_image: u64,
     /// The other end of each link.
     addresses: Map<LinkId, SocketAddr>,
+    /// Who introduced itself on each accepted link.
+    learners: Map<LinkId, ServerId>,
+    /// Of the lines about links that are no member's.
+    lines: Lines,
     unreachable: BTreeSet<ServerId>,
     /// What this turn sends, encoded, by link.
     outgoing: Map<LinkId, BytesMut>,
@@ -128,6 +134,8 @@ impl Shell {
             deliver,
             next_image: 1,
             addresses: map(),
+            learners: map(),
+            lines: Lines::default(),
             unreachable: BTreeSet::new(),
             outgoing: map(),
             jobs: Vec::new(),
@@ -204,8 +212,14 @@ impl Shell {
                 peer.handle_link(now, link, LinkEvent::Up);
             }
             Link::Packets { link, packets, room } => {
+                let introduces = |p: &QuorumPacket| matches!(p.kind, FollowerInfo | ObserverInfo);
+                let introduced = packets.iter().any(introduces);
                 for packet in packets {
                     peer.handle_link(now, link, LinkEvent::Packet(packet));
+                }
+                if introduced && let Some(l) = peer.learners().iter().find(|l| l.link == link) {
+                    self.learners.insert(link, l.server);
+                    self.links.set_member(link, self.learner_ports.contains_key(&l.server));
                 }
                 drop::<Room>(room);
             }
@@ -220,7 +234,10 @@ impl Shell {
                 self.outgoing.remove(&link);
                 self.addresses.remove(&link);
                 // The reason names the peer.
-                tracing::info!(link = link.0, reason, "link down");
+                if let Some(unsaid) = self.next_line(link) {
+                    tracing::info!(link = link.0, unsaid, reason, "link down");
+                }
+                self.learners.remove(&link);
                 peer.handle_link(now, link, LinkEvent::Down);
             }
             Link::Listening => {}
@@ -250,7 +267,10 @@ impl Shell {
             Action::CloseLink { link, why } => {
                 let peer = self.addresses.remove(&link);
                 let peer = peer.map_or_else(|| "not connected".to_owned(), |a| a.to_string());
-                tracing::info!(link = link.0, peer, %why, "link closed");
+                if let Some(unsaid) = self.next_line(link) {
+                    tracing::info!(link = link.0, unsaid, peer, %why, "link closed");
+                }
+                self.learners.remove(&link);
                 self.outgoing.remove(&link);
                 self.links.close(link);
             }
@@ -278,12 +298,24 @@ impl Shell {
         None
     }
 
+    /// Whether a line about this link may be written, and how many were left out before it: of a
+    /// member's always, of others few, as there may be any number of them.
+    fn next_line(&self, link: LinkId) -> Option<u64> {
+        let server = self.learners.get(&link);
+        let member = link.0 >= zab::LINK_OUTBOUND
+            || server.is_some_and(|server| self.learner_ports.contains_key(server));
+        if member { Some(0) } else { self.lines.next() }
+    }
+
     /// Members are reached where the membership says from now on.
     fn use_addresses(&mut self) {
         let members = &self.members;
         self.learner_ports = members.learner_ports();
         self.master_ports = members.master_ports();
         self.election.set_peers(members.election_peers());
+        for (link, server) in &self.learners {
+            self.links.set_member(*link, self.learner_ports.contains_key(server));
+        }
         if let Some((learners, observers)) = members.own_ports() {
             self.links.move_to(learners, observers);
         }

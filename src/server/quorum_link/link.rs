@@ -12,9 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::{
-    Event, IN_FLIGHT_MAX, LinkState, Outgoing, Piece, Room, Shared, SnapshotSource, WRITE_BATCH,
-};
+use super::{Event, LinkState, Outgoing, Piece, Room, Shared, SnapshotSource, WRITE_BATCH};
 use crate::proto::image::ImageSink;
 use crate::proto::quorum::{PacketCutter, PacketKind, QuorumPacket};
 use crate::server::net;
@@ -23,8 +21,12 @@ use crate::types::LinkId;
 
 /// Bytes of packets handed to the node thread at once, unless a single packet is longer.
 const READ_BATCH: usize = 256 << 10;
+/// The same from a guest: all of them share what they may have in front of the node thread.
+const GUEST_BATCH: usize = 16 << 10;
 /// Free space that a read is offered.
 const READ_CHUNK: usize = 64 << 10;
+/// The same before the first packet.
+const FIRST_CHUNK: usize = 1 << 10;
 /// Bytes of a snapshot between two reports of progress.
 const PROGRESS_BYTES: usize = 256 << 10;
 
@@ -71,11 +73,13 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         address: SocketAddr,
         dialled: bool,
     ) -> io::Error {
-        let mut input = BytesMut::with_capacity(READ_CHUNK);
+        let record_max = self.options.record_max;
+        let first_max = self.options.limits.first_packet_bytes_max.min(record_max);
+        let mut input = Input::new(FIRST_CHUNK, first_max);
         if !dialled {
             // Nothing is known of this peer: its first packet has a deadline as a whole.
             let deadline = self.options.first_packet;
-            let first = self.next_packet(&mut read, &mut input);
+            let first = self.next_packet(link, &mut read, &mut input);
             let packet = match tokio::time::timeout(deadline, first).await {
                 Ok(Ok(packet)) => packet,
                 Ok(Err(error)) => return error,
@@ -87,25 +91,29 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             (self.deliver)(Event::Up { link: link.id, address, dialled });
             self.pass_on(link, vec![packet]).await;
         }
+        (input.chunk, input.max) = (READ_CHUNK, record_max);
         loop {
-            let first = match self.next_packet(&mut read, &mut input).await {
+            let first = match self.next_packet(link, &mut read, &mut input).await {
                 Ok(packet) => packet,
                 Err(error) => return error,
             };
             let mut packets = vec![first];
-            let end = self.gather(dialled, &mut input, &mut packets);
+            let member = link.member.load(Ordering::Relaxed);
+            let batch = if member { READ_BATCH } else { GUEST_BATCH };
+            let end = self.gather(dialled, batch, &mut input, &mut packets);
             self.pass_on(link, packets).await;
             if let Err(error) = end {
                 return error;
             }
             if end.is_ok_and(|snapshot_follows| snapshot_follows) {
                 let (shared, state) = (Arc::clone(self), Arc::clone(link));
+                let mut bytes = std::mem::take(&mut input.bytes);
                 let work = async move {
-                    let sink = shared.read_snapshot(&state, &mut read, &mut input).await;
-                    (sink, read, input)
+                    let sink = shared.read_snapshot(&state, &mut read, &mut bytes).await;
+                    (sink, read, bytes)
                 };
                 let sink;
-                (sink, read, input) = match elsewhere(&self.bulk, work).await {
+                (sink, read, input.bytes) = match elsewhere(&self.bulk, work).await {
                     Ok(done) => done,
                     Err(error) => return error,
                 };
@@ -119,15 +127,33 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
 
     async fn next_packet(
         &self,
+        link: &LinkState,
         read: &mut OwnedReadHalf,
-        input: &mut BytesMut,
+        input: &mut Input,
     ) -> io::Result<QuorumPacket> {
         loop {
-            let max = self.options.record_max;
-            if let Some(packet) = QuorumPacket::split_from(input, max).map_err(io::Error::other)? {
+            if let Some(packet) = input.cut()? {
+                self.count_half(link, input, 0);
                 return Ok(packet);
             }
-            read_some(read, input).await?;
+            // What one read brings is every link's due.
+            let half = if input.bytes.len() > READ_CHUNK { input.bytes.len() as u64 } else { 0 };
+            self.count_half(link, input, half);
+            if !link.member.load(Ordering::Relaxed) {
+                // Guests and strangers take turns, and the node thread has its own between them.
+                tokio::task::yield_now().await;
+            }
+            read_some(read, &mut input.bytes, input.chunk).await?;
+        }
+    }
+
+    /// So many bytes of this link have arrived of a packet that has not.
+    fn count_half(&self, link: &LinkState, input: &mut Input, half: u64) {
+        let before = std::mem::replace(&mut input.half, half);
+        if half < before {
+            self.account.sub(&link.held, before - half);
+        } else if half > before && self.account.add(&link.held, half - before) {
+            self.give_way();
         }
     }
 
@@ -136,7 +162,8 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
     fn gather(
         &self,
         dialled: bool,
-        input: &mut BytesMut,
+        batch: usize,
+        input: &mut Input,
         packets: &mut Vec<QuorumPacket>,
     ) -> io::Result<bool> {
         let mut bytes = 0;
@@ -145,11 +172,10 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                 return Ok(true);
             }
             bytes += last.encoded_len();
-            if bytes >= READ_BATCH {
+            if bytes >= batch {
                 break;
             }
-            let max = self.options.record_max;
-            match QuorumPacket::split_from(input, max).map_err(io::Error::other)? {
+            match input.cut()? {
                 Some(packet) => packets.push(packet),
                 None => break,
             }
@@ -160,9 +186,14 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
     /// Hands packets to the node thread, once there is room for them.
     async fn pass_on(&self, link: &LinkState, packets: Vec<QuorumPacket>) {
         let bytes: usize = packets.iter().map(QuorumPacket::encoded_len).sum();
-        let bytes = bytes.min(IN_FLIGHT_MAX) as u32;
+        let limits = &self.options.limits;
+        let (room, max) = match link.member.load(Ordering::Relaxed) {
+            true => (&link.room, limits.member_bytes_in_flight),
+            false => (&self.guests_room, limits.guest_bytes_in_flight),
+        };
+        let bytes = u32::try_from(bytes.min(max)).unwrap_or(u32::MAX);
         // The semaphore is never closed.
-        let room = Arc::clone(&link.room).acquire_many_owned(bytes).await.ok();
+        let room = Arc::clone(room).acquire_many_owned(bytes).await.ok();
         (self.deliver)(Event::Packets { link: link.id, packets, room: Room { _permit: room } });
     }
 
@@ -176,7 +207,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         let mut image = ImageDecoder::new(Framing::Link, self.options.record_max);
         let mut unreported = 0;
         while !image.feed(input, &mut sink).map_err(io::Error::other)? {
-            unreported += read_some(read, input).await?;
+            unreported += read_some(read, input, READ_CHUNK).await?;
             if unreported >= PROGRESS_BYTES {
                 unreported = 0;
                 (self.deliver)(Event::Progress { link: link.id });
@@ -206,8 +237,9 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                     Ok(())
                 }
                 Some(Outgoing::Packets(packets)) => {
-                    link.behind.fetch_sub(packets.len() as u64, Ordering::Relaxed);
-                    write_all(socket, &packets).await
+                    let written = write_all(socket, &packets).await;
+                    self.account.sub(&link.held, packets.len() as u64);
+                    written
                 }
                 Some(Outgoing::Snapshot(source)) => {
                     let (shared, id, socket) = (Arc::clone(self), link.id, Arc::clone(socket));
@@ -281,9 +313,36 @@ impl Room {
     }
 }
 
+/// What has arrived on a link and is not handed on.
+struct Input {
+    bytes: BytesMut,
+    cutter: PacketCutter,
+    /// Bytes of it that are counted as held.
+    half: u64,
+    /// What a read is offered.
+    chunk: usize,
+    /// The largest packet.
+    max: usize,
+}
+
+impl Input {
+    /// For packets of `max` bytes at most, read `chunk` by `chunk`.
+    fn new(chunk: usize, max: usize) -> Input {
+        Input { bytes: BytesMut::new(), cutter: PacketCutter::default(), half: 0, chunk, max }
+    }
+
+    fn cut(&mut self) -> io::Result<Option<QuorumPacket>> {
+        self.cutter.split_from(&mut self.bytes, self.max).map_err(io::Error::other)
+    }
+}
+
 /// Reads what there is, at least one byte.
-async fn read_some(read: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Result<usize> {
-    input.reserve(READ_CHUNK);
+async fn read_some(
+    read: &mut OwnedReadHalf,
+    input: &mut BytesMut,
+    chunk: usize,
+) -> io::Result<usize> {
+    input.reserve(chunk);
     match read.read_buf(input).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         n => Ok(n),

@@ -62,6 +62,7 @@ impl Node {
             first_packet: PATIENCE,
             record_max: 1 << 20,
             keep_alive: false,
+            limits: PeerLimits::default(),
         };
         change(&mut options);
         let links = QuorumLinks::new(
@@ -289,7 +290,7 @@ async fn a_half_packet_has_a_deadline_as_a_whole() {
 async fn callers_without_a_packet_are_bounded() {
     let leader = Node::listening().await;
     let mut streams = Vec::new();
-    for _ in 0..UNKNOWN_MAX + 4 {
+    for _ in 0..PeerLimits::default().waiting_links_max + 4 {
         streams.push(leader.connect().await);
     }
     for stream in &mut streams[..4] {
@@ -300,6 +301,7 @@ async fn callers_without_a_packet_are_bounded() {
 #[tokio::test]
 async fn a_flood_stops_at_the_bound_until_packets_are_handled() {
     let (mut leader, up, learner, down) = pair().await;
+    leader.links.set_member(up, true);
     let big = Bytes::from(vec![0; 1 << 20]);
     for n in 0..20 {
         let request = QuorumPacket::with_data(PacketKind::Request, Zxid(n), big.clone());
@@ -307,7 +309,8 @@ async fn a_flood_stops_at_the_bound_until_packets_are_handled() {
     }
     let state = leader.shared_link(up);
     let mut held = Vec::new();
-    for _ in 0..IN_FLIGHT_MAX / ((1 << 20) + 20) {
+    let in_flight_max = PeerLimits::default().member_bytes_in_flight;
+    for _ in 0..in_flight_max / ((1 << 20) + 20) {
         held.push(leader.event().await);
     }
     assert!(state.room.available_permits() < 1 << 20, "the next one has to wait");
@@ -436,4 +439,126 @@ async fn the_port_for_observers_bounds_what_waits_and_survives_bad_input() {
     }
     assert!(follower.down().await.contains("1048576 bytes behind"));
     assert!(is_closed(&mut slow).await);
+}
+
+/// A caller that has introduced itself, and its link.
+async fn caller(leader: &mut Node) -> (TcpStream, LinkId) {
+    let mut stream = leader.connect().await;
+    stream.write_all(&packet(PacketKind::FollowerInfo, 0).to_bytes()).await.expect("write");
+    let link = leader.up().await;
+    leader.packet().await;
+    (stream, link)
+}
+
+fn large(bytes: usize) -> QuorumPacket {
+    QuorumPacket::with_data(PacketKind::Proposal, Zxid(1), Bytes::from(vec![0; bytes]))
+}
+
+#[tokio::test]
+async fn a_first_packet_is_small() {
+    let mut leader = Node::listening().await;
+    let mut stream = leader.connect().await;
+    let start = large(PeerLimits::default().first_packet_bytes_max + 1).to_bytes();
+    stream.write_all(&start[..16]).await.expect("write");
+    assert!(is_closed(&mut stream).await);
+    leader.down().await;
+}
+
+#[tokio::test]
+async fn what_waits_to_be_written_is_bounded_over_all_links_and_guests_give_way_first() {
+    let mut leader = Node::with(|o| o.limits.link_bytes_max = 64 << 20);
+    leader.listen().await;
+    let (_slow, member) = caller(&mut leader).await;
+    leader.links.set_member(member, true);
+    let (mut one, guest) = caller(&mut leader).await;
+    let (_two, other) = caller(&mut leader).await;
+    // The runtime of this test has one thread: nothing is written meanwhile.
+    let links = leader.links.clone();
+    let fill = |link, mib: u64| {
+        let state = Arc::clone(&links.shared.links.lock()[&link]);
+        while state.held.bytes() < mib << 20 {
+            links.send(link, large(1 << 20));
+        }
+    };
+    fill(member, 40);
+    fill(other, 4);
+    fill(guest, 17);
+    assert_eq!(leader.links.len(), 3);
+    for _ in 0..10 {
+        leader.links.send(guest, large(1 << 20));
+    }
+    assert!(leader.down().await.contains("links hold more than 67108864 bytes together"));
+    assert!(is_closed(&mut one).await, "the guest that has most, not the member");
+    assert_eq!(leader.links.len(), 2);
+    // Without guests that have much, who has most gives way.
+    fill(member, 55);
+    for _ in 0..10 {
+        leader.links.send(member, large(1 << 20));
+    }
+    leader.down().await;
+    assert!(leader.links.shared.links.lock().contains_key(&other));
+}
+
+#[tokio::test]
+async fn half_packets_are_counted_and_bounded_over_all_links() {
+    let mut leader = Node::with(|o| o.limits.link_bytes_max = 2 << 20);
+    leader.listen().await;
+    let start = &large(1 << 20).to_bytes()[..900 << 10];
+    let mut callers = Vec::new();
+    for _ in 0..2 {
+        let (mut stream, link) = caller(&mut leader).await;
+        stream.write_all(start).await.expect("write");
+        let held = || leader.shared_link(link).held.bytes();
+        patient(async {
+            while held() < 900 << 10 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        callers.push((stream, link));
+    }
+    let (mut third, _) = caller(&mut leader).await;
+    third.write_all(start).await.expect("write");
+    assert!(leader.down().await.contains("links hold more than"));
+    // Who completes its packet holds nothing any more.
+    let (stream, link) = &mut callers[1];
+    if leader.links.shared.links.lock().contains_key(link) {
+        stream.write_all(&large(1 << 20).to_bytes()[900 << 10..]).await.expect("write");
+        leader.packet().await;
+        assert_eq!(leader.shared_link(*link).held.bytes(), 0);
+    }
+}
+
+#[tokio::test]
+async fn guests_share_what_they_have_before_the_node_thread_and_members_have_their_own() {
+    let mut leader = Node::listening().await;
+    let (mut flood, _) = caller(&mut leader).await;
+    let (mut good, member) = caller(&mut leader).await;
+    leader.links.set_member(member, true);
+    let pings = packet(PacketKind::Ping, 0).to_bytes().repeat(1 << 20);
+    let flooding = tokio::spawn(async move {
+        let _ = flood.write_all(&pings).await;
+        flood
+    });
+    let mut held = Vec::new();
+    let room = Arc::clone(&leader.links.shared.guests_room);
+    let mut bytes = 0;
+    while room.available_permits() > 32 << 10 {
+        let event = leader.event().await;
+        if let Event::Packets { packets, .. } = &event {
+            bytes += packets.iter().map(QuorumPacket::encoded_len).sum::<usize>();
+        }
+        held.push(event);
+    }
+    assert!(bytes <= PeerLimits::default().guest_bytes_in_flight, "{bytes}");
+    good.write_all(&packet(PacketKind::Ack, 7).to_bytes()).await.expect("write");
+    loop {
+        let Event::Packets { link, packets, room } = leader.event().await else { continue };
+        if link == member {
+            assert_eq!(packets, [packet(PacketKind::Ack, 7)]);
+            break;
+        }
+        held.push(Event::Packets { link, packets, room });
+    }
+    flooding.abort();
 }

@@ -95,6 +95,20 @@ impl Leader {
         }
     }
 
+    /// What a link acknowledged before NEWLEADER and is not committed; it counts from here on, or not
+    /// at all.
+    pub(super) fn take_early(&mut self, link: LinkId) -> Vec<Zxid> {
+        let early =
+            self.proposals.iter_mut().filter_map(|p| p.early.remove(&link).then_some(p.zxid));
+        early.collect()
+    }
+
+    /// Acknowledgements that wait for the one of NEWLEADER.
+    #[cfg(test)]
+    pub fn early_acks(&self) -> usize {
+        self.proposals.iter().map(|p| p.early.len()).sum()
+    }
+
     pub(super) fn send_waiting_snapshots(&mut self, core: &mut Core) {
         let waiting = self.links.iter().filter_map(|(id, l)| match l.stage {
             Stage::AwaitingSnapshot { at_least } => Some((*id, at_least)),

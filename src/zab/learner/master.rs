@@ -15,6 +15,7 @@ use crate::proto::quorum::{
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
 use crate::zab::action::*;
 use crate::zab::core::Core;
+use crate::zab::leader::guests::make_room;
 use crate::zab::leader::{Introduction, LearnerView};
 use crate::zab::sync::{self, Committed, Plan, Rules};
 
@@ -248,6 +249,18 @@ impl Master {
         if let Some(older) = older.map(|(id, _)| *id) {
             core.close(older, LinkError::Replaced);
             self.links.remove(&older);
+        }
+        let is_guest = |server| !core.options.membership.is_member(server);
+        if is_guest(server) {
+            let known = self.links.iter().filter(|(id, l)| {
+                **id != link && l.stage != Stage::Introducing && is_guest(l.server)
+            });
+            let guests = known.map(|(id, l)| (*id, l.stage == Stage::Active));
+            let max = core.options.guests_max;
+            if let Some(oldest) = make_room(guests, max)? {
+                core.close(oldest, LinkError::TooManyGuests(max));
+                self.links.remove(&oldest);
+            }
         }
         if let Some(l) = self.links.get_mut(&link) {
             (l.server, l.rookeeper) = (server, info.rookeeper);

@@ -133,6 +133,40 @@ fn who_acknowledges_early_is_not_overdue_when_others_committed_it() {
 }
 
 #[test]
+fn guests_are_few_and_make_room_for_members_and_for_each_other() {
+    let mut b = Bench::with(3, history(1, 3), |o| o.guests_max = 2).lead(2);
+    for server in [20, 21] {
+        b.introduce(server, 1, FollowerInfo);
+    }
+    // One that is synchronised stays.
+    b.ack_epoch(20, 1, z(1, 3));
+    b.from(20, Ack, z(2, 0));
+    b.said();
+    b.introduce(22, 1, ObserverInfo);
+    let said = b.said();
+    assert!(said[0].starts_with("close 21: there are 2 learners that are not"), "{said:?}");
+    assert_eq!(said[1..], ["22: LEADERINFO 2:0"]);
+    b.ack_epoch(22, 1, z(1, 3));
+    b.from(22, Ack, z(2, 0));
+    b.said();
+    b.introduce(23, 1, ObserverInfo);
+    assert!(b.said()[0].starts_with("close 23: there are 2 learners"), "those that work stay");
+    // The same guest again takes its own place.
+    b.introduce_on(122, 22, 1, ObserverInfo);
+    b.expect(&["close 22: replaced by a newer link", "122: LEADERINFO 2:0"]);
+    // Members come in whoever is there.
+    b.introduce(1, 1, FollowerInfo);
+    b.introduce(9, 1, ObserverInfo);
+    b.expect(&["1: LEADERINFO 2:0", "9: LEADERINFO 2:0"]);
+    // While the epoch is collected nobody is synchronised.
+    let mut b = Bench::with(3, history(1, 3), |o| o.guests_max = 2).elected();
+    for server in 20..1000 {
+        b.introduce(server, 1, FollowerInfo);
+    }
+    assert_eq!(b.peer.learners().len(), 2);
+}
+
+#[test]
 fn zookeeper_3104_newleader_comes_behind_everything_that_the_snapshot_stands_for() {
     let mut b = Bench::with(3, history(1, 3), |o| o.force_snapshot_sync = true).lead(2);
     let committed = b.propose();
