@@ -106,7 +106,8 @@ pub struct PeerLimits {
     /// is not synchronised; if all are, it is refused.
     pub guests_max: usize,
     /// Bytes of packets, of all guests together, that the node thread has not handled yet: what
-    /// guests can put into one turn of it.
+    /// guests can put into one turn of it. While `global_outstanding_max` requests are in process
+    /// nothing more of guests is read.
     pub guest_bytes_in_flight: usize,
     /// The same for each link of a member; a single larger packet is let through alone.
     pub member_bytes_in_flight: usize,
@@ -114,13 +115,11 @@ pub struct PeerLimits {
     /// links of the learner port and the port for observers. Beyond it a link is closed: the guest
     /// that has most, while guests have more than a quarter of this, otherwise the link that has most.
     pub link_bytes_max: u64,
-    /// Syncs of one learner that wait for the leader to answer them; who asks for more is closed.
-    pub syncs_per_link_max: usize,
     /// Connections to the election port whose hello has not come; one more closes the oldest.
     pub greetings_max: usize,
     /// Peers outside the membership at the election port; one more closes the oldest.
     pub strangers_max: usize,
-    /// Addresses that are taken from a hello.
+    /// Addresses that are taken from a hello, beside those of the membership.
     pub hello_addresses_max: usize,
     /// Notifications of one member that wait to be read; then its oldest is dropped. (Apache: 100 for
     /// all senders together, so that one of them can push out the others.)
@@ -138,10 +137,9 @@ impl Default for PeerLimits {
             guest_bytes_in_flight: 256 << 10,
             member_bytes_in_flight: 16 << 20,
             link_bytes_max: 1 << 30,
-            syncs_per_link_max: 100_000,
             greetings_max: 256,
             strangers_max: 64,
-            hello_addresses_max: 8,
+            hello_addresses_max: 4,
             notifications_per_member_max: 16,
             notifications_of_strangers_max: 32,
         }

@@ -28,6 +28,7 @@ use crate::replica::reads::View;
 use crate::replica::share::Share;
 use crate::types::{ConnId, Hasher, Instant, SessionId};
 
+use super::accept::Failures;
 use super::audit;
 use super::closings::Closings;
 use super::inbox::Inbox;
@@ -38,8 +39,8 @@ use super::report::Reporter;
 use super::throttle::ConnectThrottle;
 use super::words::{Answer, Pages};
 
-/// Pause after a failed accept (out of file descriptors, mostly).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Why a connection is refused, besides `maxClientCnxns` and `maxCnxns`.
+const NO_DESCRIPTOR: Ended = "too many connections for the limit of open files";
 /// How often idle connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long a connection may take a large reply while other large replies find no room, and how long
@@ -61,6 +62,9 @@ pub struct Clients {
     per_address_max: usize,
     /// Connections in all; 0 is unlimited.
     connections_max: usize,
+    /// Descriptors that connections may have, and how many have one.
+    descriptors: u64,
+    open: AtomicU64,
     /// How long a connection may be without a session.
     sessionless: Duration,
     keep_alive: bool,
@@ -94,6 +98,8 @@ impl Clients {
             inbox,
             per_address_max: config.listen.max_client_cnxns as usize,
             connections_max: config.listen.max_cnxns as usize,
+            descriptors: u64::MAX,
+            open: AtomicU64::new(0),
             sessionless: Duration::from_millis(config.listen.sessionless_timeout_ms.max(1)),
             keep_alive: config.listen.tcp_keep_alive,
             stall: if throttled { stall.min(SWEEP) } else { SWEEP },
@@ -104,22 +110,26 @@ impl Clients {
         }
     }
 
+    /// The same, with no more connections at a time than this.
+    #[must_use]
+    pub fn with_descriptors(self, descriptors: u64) -> Clients {
+        Clients { descriptors, ..self }
+    }
+
     /// Accepts connections for ever.
     pub async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let mut failures = Failures::new("client port");
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => {
+                    failures.none();
                     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-                    if self.admit(remote.ip()) {
-                        self.start(stream, remote);
-                    } else {
-                        self.refuse(&stream, remote);
+                    match self.admit(remote.ip()) {
+                        Ok(()) => self.start(stream, remote),
+                        Err(why) => self.refuse(&stream, remote, why),
                     }
                 }
-                Err(error) => {
-                    tracing::warn!("can't accept a connection: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+                Err(error) => failures.wait(&error).await,
             }
         }
     }
@@ -148,20 +158,30 @@ impl Clients {
         });
     }
 
-    /// Counts a connection in; false when there are too many.
-    fn admit(&self, address: IpAddr) -> bool {
+    /// Counts a connection in.
+    ///
+    /// # Errors
+    /// Of what there are too many.
+    fn admit(&self, address: IpAddr) -> Result<(), Ended> {
         if self.connections_max > 0 && self.shared.lines.len() >= self.connections_max {
-            return false;
+            return Err("too many connections (maxCnxns)");
+        }
+        // Only the loop that accepts counts up.
+        if self.open.load(Ordering::Relaxed) >= self.descriptors {
+            return Err(NO_DESCRIPTOR);
         }
         let mut count = self.addresses.entry(address).or_insert(0);
         if self.per_address_max > 0 && *count >= self.per_address_max {
-            return false;
+            return Err("too many connections from one address (maxClientCnxns)");
         }
         *count += 1;
-        true
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
+    /// Counts a connection out, when its socket is closed.
     fn dismiss(&self, address: IpAddr) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
         self.addresses.remove_if_mut(&address, |_, count| {
             *count -= 1;
             *count == 0
@@ -169,18 +189,20 @@ impl Clients {
     }
 
     /// As Apache: a reset, so that the client need not wait.
-    fn refuse(&self, stream: &TcpStream, remote: SocketAddr) {
+    fn refuse(&self, stream: &TcpStream, remote: SocketAddr, why: Ended) {
         let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         let before = self.shared.metrics.get(Counter::ConnectionRejected);
         self.shared.metrics.add(Counter::ConnectionRejected, 1);
+        self.shared.metrics.count_closed(why);
         // A flood of connections must not become a flood of lines (S22).
         if before.is_power_of_two() || before == 0 {
             tracing::warn!(
-                "too many connections from {} (maxClientCnxns is {}, maxCnxns is {}); {} refused \
-                 so far",
+                "a connection from {} is refused: {why} (maxClientCnxns is {}, maxCnxns is {}, the \
+                 limit of open files leaves {}); {} refused so far",
                 remote.ip(),
                 self.per_address_max,
                 self.connections_max,
+                self.descriptors,
                 before + 1
             );
         }

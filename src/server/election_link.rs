@@ -28,21 +28,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
+use super::accept::Failures;
+use super::lines::Lines;
 use super::net::{self, HostPort, Tasks};
 use crate::proto::election::{FRAME_MAX, Hello, frame, split_frame};
+use crate::replica::limits::PeerLimits;
 use crate::types::{Map, ServerId, map};
 
-/// Messages of one sender that wait to be read; then its oldest is dropped. (Apache: 100 for all
-/// senders together, so that one of them can push out the others.)
-const WAITING_PER_SENDER: usize = 16;
-/// Peers outside the configuration that may be connected at the same time: joiners, observers
-/// without an id, and whoever else found the port.
-const STRANGERS_MAX: usize = 64;
-/// Connections whose hello has not arrived yet; beyond, the oldest is closed.
-const GREETINGS_MAX: usize = 256;
+/// Strangers that are dialled at the same time: they say themselves where.
+const STRANGERS_DIALLED: usize = 4;
 /// The first wait between attempts to reach a peer for which a message waits.
 const REDIAL_MIN: Duration = Duration::from_millis(50);
 /// The wait after a reset: the peer has just died, the next attempt will say so.
@@ -88,6 +85,9 @@ pub struct Options {
     pub bind_attempts: u32,
     /// `tcpKeepAlive`.
     pub keep_alive: bool,
+    /// What others can make this port hold. A stranger is a peer outside the membership: a joiner, an
+    /// observer without an id, and whoever else found the port.
+    pub limits: PeerLimits,
 }
 
 /// The port could not be bound: the process ends with code 14.
@@ -113,36 +113,53 @@ pub struct Received {
 
 /// Messages that have arrived; read by the node thread.
 pub struct Inbox {
-    queue: Mutex<VecDeque<Received>>,
+    /// With whether a member, or this server, sent it.
+    queue: Mutex<VecDeque<(Received, bool)>>,
+    limits: PeerLimits,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Inbox {
     /// An empty inbox that calls `wake` when a message comes into it while it is empty.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Inbox> {
-        Arc::new(Inbox { queue: Mutex::new(VecDeque::new()), wake: Box::new(wake) })
+        let (queue, limits) = (Mutex::new(VecDeque::new()), PeerLimits::default());
+        Arc::new(Inbox { queue, limits, wake: Box::new(wake) })
     }
 
     /// The oldest message.
     pub fn take(&self) -> Option<Received> {
-        self.queue.lock().pop_front()
+        self.queue.lock().pop_front().map(|(message, _)| message)
+    }
+
+    /// Whether there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().is_empty()
     }
 
     /// Has the reader look, though no message came.
-    fn poke(&self) {
+    pub fn poke(&self) {
         (self.wake)();
     }
 
-    fn put(&self, message: Received) {
+    /// Strangers share what they may have here: each of them can call itself by many numbers.
+    fn put(&self, message: Received, member: bool) {
         let mut queue = self.queue.lock();
         let was_empty = queue.is_empty();
         let from = message.from;
-        if queue.iter().filter(|m| m.from == from).count() >= WAITING_PER_SENDER
-            && let Some(oldest) = queue.iter().position(|m| m.from == from)
+        let rival = |(m, of_member): &(Received, bool)| match member {
+            true => *of_member && m.from == from,
+            false => !of_member,
+        };
+        let max = match member {
+            true => self.limits.notifications_per_member_max,
+            false => self.limits.notifications_of_strangers_max,
+        };
+        if queue.iter().filter(|m| rival(m)).count() >= max
+            && let Some(oldest) = queue.iter().position(rival)
         {
             queue.remove(oldest);
         }
-        queue.push_back(message);
+        queue.push_back((message, member));
         drop(queue);
         if was_empty {
             (self.wake)();
@@ -196,6 +213,9 @@ struct Shared {
     greetings: Mutex<VecDeque<AbortHandle>>,
     generations: AtomicU64,
     anonymous: AtomicU64,
+    stranger_dials: Semaphore,
+    /// Of the lines that strangers cause.
+    lines: Lines,
     /// This member's own addresses: those of the options, until the membership says otherwise.
     own: Mutex<Vec<HostPort>>,
     /// Those who accept at them.
@@ -222,6 +242,8 @@ impl ElectionLinks {
             greetings: Mutex::new(VecDeque::new()),
             generations: AtomicU64::new(0),
             anonymous: AtomicU64::new(0),
+            stranger_dials: Semaphore::new(STRANGERS_DIALLED),
+            lines: Lines::default(),
             own: Mutex::new(options.advertised.clone()),
             accepting: Mutex::new(Vec::new()),
             options,
@@ -242,7 +264,7 @@ impl ElectionLinks {
     pub fn send(&self, to: ServerId, payload: Bytes) {
         let shared = &self.shared;
         if to == shared.options.me {
-            return shared.inbox.put(Received { from: to, payload });
+            return shared.inbox.put(Received { from: to, payload }, true);
         }
         let mut peers = shared.peers.lock();
         let Some(peer) = peers.get_mut(&to) else { return };
@@ -318,24 +340,23 @@ async fn bind(options: &Options, at: &[HostPort]) -> Result<Vec<TcpListener>, Bi
 
 /// Takes connections for ever: a failure to accept is the system's, and passes.
 async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    let mut failures = Failures::new("election port");
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
+                failures.none();
                 let greeting = Arc::clone(&shared);
                 let task = shared.tasks.spawn(async move { greeting.greet(stream, address).await });
                 let mut greetings = shared.greetings.lock();
                 greetings.retain(|task| !task.is_finished());
                 greetings.push_back(task);
-                if greetings.len() > GREETINGS_MAX
+                if greetings.len() > shared.options.limits.greetings_max
                     && let Some(oldest) = greetings.pop_front()
                 {
                     oldest.abort();
                 }
             }
-            Err(error) => {
-                tracing::warn!(%error, "election port: accept failed");
-                tokio::time::sleep(REDIAL_MIN).await;
-            }
+            Err(error) => failures.wait(&error).await,
         }
     }
 }
@@ -378,16 +399,14 @@ impl Shared {
         let hello = tokio::time::timeout(self.options.hello_timeout, read_hello(&mut stream)).await;
         let (hello, rest) = match hello {
             Ok(Ok(hello)) => hello,
-            Ok(Err(error)) => {
-                return tracing::warn!(%address, %error, "election port: no proper hello");
-            }
-            Err(_) => return tracing::warn!(%address, "election port: no hello in time"),
+            Ok(Err(error)) => return self.complain(address, &format!("no proper hello: {error}")),
+            Err(_) => return self.complain(address, "no hello in time"),
         };
         let me = self.options.me;
         let id = match hello.server {
             ANONYMOUS => ServerId(-1 - self.anonymous.fetch_add(1, Ordering::Relaxed) as i64),
             id if id.0 < 0 || id == me => {
-                return tracing::warn!(%address, %id, "election port: not a peer's id");
+                return self.complain(address, &format!("{id} is not a peer's id"));
             }
             id => id,
         };
@@ -396,6 +415,7 @@ impl Shared {
             .iter()
             .filter_map(|text| HostPort::parse(text))
             .filter(|address| !address.is_wildcard())
+            .take(self.options.limits.hello_addresses_max)
             .collect();
         let dial_back = id < me && hello.server != ANONYMOUS;
         let mut peers = self.peers.lock();
@@ -419,9 +439,20 @@ impl Shared {
         }
     }
 
+    /// Says what is wrong with a caller, unless many are wrong.
+    fn complain(&self, address: SocketAddr, what: &str) {
+        if let Some(unsaid) = self.lines.next() {
+            tracing::warn!(%address, unsaid, "election port: {what}");
+        }
+    }
+
+    fn is_member(&self, id: ServerId) -> bool {
+        self.peers.lock().get(&id).is_some_and(|peer| peer.member)
+    }
+
     fn make_room_for_a_stranger(&self, peers: &mut Map<ServerId, Peer>) {
         let strangers = peers.iter().filter(|(_, peer)| !peer.member);
-        if strangers.clone().count() < STRANGERS_MAX {
+        if strangers.clone().count() < self.options.limits.strangers_max {
             return;
         }
         let oldest = strangers.min_by_key(|(_, p)| p.link.as_ref().map_or(0, |l| l.generation));
@@ -466,7 +497,9 @@ impl Shared {
         loop {
             loop {
                 match split_frame(&mut input) {
-                    Ok(Some(payload)) => self.inbox.put(Received { from: id, payload }),
+                    Ok(Some(payload)) => {
+                        self.inbox.put(Received { from: id, payload }, self.is_member(id));
+                    }
                     Ok(None) => break,
                     Err(error) => return io::Error::other(error),
                 }
@@ -587,14 +620,18 @@ impl Shared {
         let mut attempts = 0_u32;
         while let Some(addresses) = self.dial_target(id) {
             attempts += 1;
+            let member = self.is_member(id);
+            // The semaphore is never closed.
+            let turn = if member { None } else { self.stranger_dials.acquire().await.ok() };
             let dialled = self.dial_once(id, &addresses).await;
+            drop(turn);
             let refused =
                 dialled.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
             self.set_refused(id, refused);
             match dialled {
                 Ok(()) => pause = pause.max(DIAL_BACK),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => pause = RESET_PAUSE,
-                Err(error) if attempts == 1 => {
+                Err(error) if attempts == 1 && (member || self.lines.next().is_some()) => {
                     let addresses = net::listed(&addresses);
                     tracing::warn!(%id, %addresses, %error, "cannot reach a peer's election port");
                 }

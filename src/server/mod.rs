@@ -5,14 +5,16 @@
 //! - `client`: the client port, a task per connection; `lanes`: the threads they run on; `closings`: why connections end; `line`: the outbox that both sides share,
 //!   with the ordering rule; `report`: four-letter words; `audit`: the audit log; `scrape`: the Prometheus endpoint;
 //! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
-//! - `descriptors`, `hold`, `load`, `secret`: what is taken and read at the start; `clock`, `inbox`, `lines`, `net`, `throttle`: small tools.
+//! - `descriptors`, `hold`, `load`, `secret`: what is taken and read at the start; `accept`, `clock`, `inbox`, `lines`, `net`, `throttle`: small tools.
 
+pub mod accept;
 pub mod audit;
 pub mod build;
 pub mod client;
 pub mod clock;
 pub mod closings;
 pub mod committer;
+pub mod descriptors;
 pub mod election_link;
 pub mod ensemble;
 pub mod hold;
@@ -86,6 +88,17 @@ pub enum StartError {
     /// What is on disk does not fit together.
     #[error("{0}; the files in the data directory are from different times")]
     Zab(#[from] crate::zab::StartError),
+    /// Clients could take the descriptors that files need.
+    #[error(
+        "the limit of open files is {limit}, and this server needs {needed} to serve the first \
+         clients; hint: raise it with `ulimit -Hn` and `ulimit -n`, or with LimitNOFILE="
+    )]
+    Descriptors {
+        /// What there is.
+        limit: u64,
+        /// What would do.
+        needed: u64,
+    },
     /// The secret of session passwords.
     #[error("the secret of session passwords: {0}")]
     Secret(std::io::Error),

@@ -38,6 +38,7 @@ use tokio::task::AbortHandle;
 
 pub use crate::host::transfer::{Piece, SnapshotSource};
 
+use super::accept::Failures;
 use super::net::{self, HostPort, Tasks};
 use crate::proto::image::ImageSink;
 use crate::proto::jute::Write;
@@ -450,9 +451,11 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             Door::Learners => u64::MAX,
             Door::Observers => self.options.observer_behind_max,
         };
+        let mut failures = Failures::new("learner port");
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => {
+                    failures.none();
                     let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
                     let state = self.new_link(id, behind_max);
                     let mut unknown = self.unknown.lock();
@@ -465,10 +468,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                     }
                     self.start(&state, stream, address, false);
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "learner port: accept failed");
-                    tokio::time::sleep(BIND_PAUSE).await;
-                }
+                Err(error) => failures.wait(&error).await,
             }
         }
     }

@@ -29,6 +29,7 @@ use super::build::LoadTimes;
 use super::client::Clients;
 use super::clock::Clock;
 use super::committer::{Committer, CommitterOptions};
+use super::descriptors::Plan;
 use super::inbox::Inbox;
 use super::lanes::Lanes;
 use super::node::{Event, Node, Shared, Tallies, View};
@@ -198,6 +199,7 @@ impl Standalone {
     /// # Errors
     /// Every reason not to start.
     pub async fn start(config: Arc<Config>) -> Result<Standalone, StartError> {
+        let descriptors = Plan::make(&config)?;
         let disk: DiskRef = RealDisk::shared();
         let clock = Clock::start();
         let endpoint = config.listen.client.clone().ok_or(StartError::NoClientPort)?;
@@ -258,7 +260,8 @@ impl Standalone {
             client.port(),
             started_ms,
         );
-        let clients = Arc::new(Clients::new(&config, shared, Arc::clone(&inbox), reporter));
+        let clients = Clients::new(&config, shared, Arc::clone(&inbox), reporter);
+        let clients = Arc::new(clients.with_descriptors(descriptors.clients));
         let sweep = tokio::spawn(Arc::clone(&clients).sweep());
         let purge = tokio::spawn(purge(Arc::clone(&config), disk));
         let scrape = super::scrape::start(&config, &clients).await?;

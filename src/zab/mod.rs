@@ -99,6 +99,9 @@ enum Role {
     Stopped,
 }
 
+/// Strangers whose message waits for the disk.
+const STRANGERS_WAITING: usize = 16;
+
 impl Peer {
     /// A peer on what is on disk; it begins to look for a leader at once.
     ///
@@ -284,7 +287,15 @@ impl Peer {
         }
         match &mut self.role {
             Role::Draining(waiting) => {
-                waiting.insert(from, n);
+                // A stranger only asks, and asks again; it can call itself by many numbers.
+                let members = &self.core.options.membership;
+                let known = waiting.contains_key(&from)
+                    || members.is_member(from)
+                    || self.core.seen.as_ref().is_some_and(|seen| seen.is_member(from));
+                let strangers = waiting.keys().filter(|server| !members.is_member(**server));
+                if known || strangers.count() < STRANGERS_WAITING {
+                    waiting.insert(from, n);
+                }
             }
             Role::Electing(election) => {
                 if let Some(change) = self.core.change_of(from, &n) {

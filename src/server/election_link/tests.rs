@@ -28,6 +28,7 @@ impl Node {
             hello_timeout: PATIENCE,
             bind_attempts: 3,
             keep_alive: false,
+            limits: PeerLimits::default(),
         };
         change(&mut options);
         let links = ElectionLinks::start(options, Arc::clone(&inbox)).await.expect("start");
@@ -262,26 +263,26 @@ async fn a_black_hole_delays_nobody() {
 async fn strangers_are_bounded() {
     let mut a = Node::start(1, &[]).await;
     let mut streams = Vec::new();
-    for id in 0..STRANGERS_MAX as i64 + 8 {
+    for id in 0..PeerLimits::default().strangers_max as i64 + 8 {
         let mut stream = TcpStream::connect(("127.0.0.1", a.port())).await.expect("connect");
         stream.write_all(&hello(100 + id, 1)).await.expect("hello");
         stream.write_all(&frame(b"x")).await.expect("message");
         assert_eq!(a.receive().await.0, 100 + id);
         streams.push(stream);
     }
-    assert_eq!(a.links.connected().len(), STRANGERS_MAX);
+    assert_eq!(a.links.connected().len(), PeerLimits::default().strangers_max);
     assert!(is_closed(&mut streams[0]).await, "the oldest makes room");
 }
 
 #[test]
 fn a_chatty_sender_drops_its_own_oldest_only() {
     let inbox = Inbox::new(|| {});
-    inbox.put(Received { from: ServerId(1), payload: text("one") });
-    for n in 0..WAITING_PER_SENDER + 3 {
-        inbox.put(Received { from: ServerId(2), payload: text(&n.to_string()) });
+    inbox.put(Received { from: ServerId(1), payload: text("one") }, true);
+    for n in 0..PeerLimits::default().notifications_per_member_max + 3 {
+        inbox.put(Received { from: ServerId(2), payload: text(&n.to_string()) }, true);
     }
     let all: Vec<_> = std::iter::from_fn(|| inbox.take()).collect();
-    assert_eq!(all.len(), WAITING_PER_SENDER + 1);
+    assert_eq!(all.len(), PeerLimits::default().notifications_per_member_max + 1);
     assert_eq!((all[0].from, &all[0].payload), (ServerId(1), &text("one")));
     assert_eq!(all[1].payload, text("3"));
 }
@@ -300,6 +301,7 @@ async fn an_occupied_port_is_an_error_that_names_it() {
         hello_timeout: PATIENCE,
         bind_attempts: 1,
         keep_alive: false,
+        limits: PeerLimits::default(),
     };
     let error = ElectionLinks::start(options, Inbox::new(|| {})).await.map(|_| ());
     assert!(error.expect_err("occupied").to_string().contains(&port.to_string()));
@@ -370,4 +372,37 @@ async fn a_port_that_moves_is_at_its_new_place_only_and_links_stay() {
     c.links.send(ServerId(1), text("after"));
     assert_eq!(a.receive().await, (3, text("after")));
     assert!(TcpStream::connect(("127.0.0.1", old)).await.is_err(), "nobody listens there");
+}
+
+#[test]
+fn strangers_share_what_they_have_in_the_inbox_and_push_out_no_member() {
+    let inbox = Inbox::new(|| {});
+    inbox.put(Received { from: ServerId(1), payload: text("one") }, true);
+    for n in 0..1000 {
+        inbox.put(Received { from: ServerId(100 + n), payload: text("stranger") }, false);
+    }
+    let all: Vec<_> = std::iter::from_fn(|| inbox.take()).collect();
+    assert_eq!(all.len(), 1 + PeerLimits::default().notifications_of_strangers_max);
+    assert_eq!((all[0].from, all.last().map(|m| m.from)), (ServerId(1), Some(ServerId(1099))));
+}
+
+#[tokio::test]
+async fn of_a_hello_few_addresses_are_taken() {
+    let quiet = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = quiet.local_addr().expect("address").port();
+    let a = Node::start_with(9, &[], |o| o.connect_timeout = PATIENCE).await;
+    let many = (0..60).map(|_| format!("127.0.0.1:{port}")).collect();
+    let hello = Hello { server: ServerId(3), addresses: many }.encode();
+    let mut stream = TcpStream::connect(("127.0.0.1", a.port())).await.expect("connect");
+    stream.write_all(&hello).await.expect("write");
+    assert!(is_closed(&mut stream).await);
+    // It is dialled back.
+    patient(async {
+        while a.links.connected() != [ServerId(3)] {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let said = a.links.shared.peers.lock()[&ServerId(3)].said.len();
+    assert_eq!(said, PeerLimits::default().hello_addresses_max);
 }

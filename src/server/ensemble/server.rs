@@ -29,6 +29,7 @@ use crate::replica::session::Sessions;
 use crate::server::build::{Build, LoadTimes};
 use crate::server::client::Clients;
 use crate::server::clock::Clock;
+use crate::server::descriptors::Plan;
 use crate::server::inbox::Inbox;
 use crate::server::lanes::Lanes;
 use crate::server::node::{Event, Shared, Tallies, View};
@@ -137,9 +138,10 @@ impl EnsembleMember {
     /// # Errors
     /// Every reason not to start.
     pub async fn start(config: Arc<Config>) -> Result<EnsembleMember, StartError> {
+        let descriptors = Plan::make(&config)?;
         let disk: DiskRef = RealDisk::shared();
         let clock = Clock::start();
-        let mut setup = Setup::new(&config)?;
+        let mut setup = Setup::new(&config)?.with_limits(&descriptors.peer_limits());
         let endpoint = config.listen.client.clone().ok_or(StartError::NoClientPort)?;
         // Bound before anything else is touched: a second server on one directory stops here.
         let listener = bind(&endpoint, config.listen.backlog)
@@ -271,7 +273,8 @@ impl EnsembleMember {
             client.port(),
             clock.mono().as_millis(),
         );
-        let clients = Arc::new(Clients::new(&config, shared, Arc::clone(&inbox), reporter));
+        let clients = Clients::new(&config, shared, Arc::clone(&inbox), reporter);
+        let clients = Arc::new(clients.with_descriptors(descriptors.clients));
         let sweep = tokio::spawn(Arc::clone(&clients).sweep());
         let purge = tokio::spawn(purge(Arc::clone(&config), disk));
         let scrape = crate::server::scrape::start(&config, &clients).await?;

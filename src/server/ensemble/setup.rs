@@ -88,6 +88,15 @@ pub fn master_ports(config: &QuorumConfig, port: u16) -> Map<ServerId, Vec<HostP
 }
 
 impl Setup {
+    /// The same, with these bounds on what peers can make this member hold.
+    #[must_use]
+    pub fn with_limits(mut self, limits: &PeerLimits) -> Setup {
+        self.peer.guests_max = limits.guests_max;
+        self.links.limits = limits.clone();
+        self.election.limits = limits.clone();
+        self
+    }
+
     /// Reads what concerns an ensemble out of a configuration.
     pub fn new(config: &Config) -> Result<Setup, SetupError> {
         let quorum = &config.quorum;
@@ -132,6 +141,7 @@ impl Setup {
             hello_timeout: ms(quorum.election_hello_timeout_ms),
             bind_attempts: quorum.election_bind_retry,
             keep_alive: quorum.tcp_keep_alive,
+            limits: PeerLimits::default(),
         };
         let learner_ports = learner_ports(members);
         let master_ports = match quorum.observer_master_port {

@@ -436,3 +436,17 @@ fn an_observer_asks_follower_after_follower_and_then_the_leader() {
     );
     assert_eq!(b.peer.source(), Some(ServerId(3)));
 }
+
+#[test]
+fn strangers_that_ask_while_the_disk_owes_answers_are_few() {
+    let mut b = Bench::new(1, history(1, 3)).follow();
+    b.hear(leader_info(Epoch(2)));
+    b.down();
+    for stranger in 100..1100 {
+        b.vote(stranger, ServerState::Looking, stranger, z(1, 3), 1);
+    }
+    b.vote(2, ServerState::Looking, 2, z(1, 3), 1);
+    let Role::Draining(waiting) = &b.peer.role else { panic!("the disk owes an answer") };
+    assert_eq!(waiting.len(), 16 + 1);
+    assert!(waiting.contains_key(&ServerId(2)), "a voter is always heard");
+}
