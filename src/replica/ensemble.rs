@@ -419,7 +419,7 @@ impl Member {
     ) {
         match self.role {
             Role::Leader => {}
-            Role::Learner => return self.handle_observer(link, packet),
+            Role::Learner => return self.handle_observer(state, link, packet),
             Role::Idle | Role::ReadOnly => return,
         }
         match packet.kind {
@@ -435,7 +435,8 @@ impl Member {
             }
             PacketKind::Revalidate => {
                 let Ok(asked) = touched_sessions(packet.payload()) else { return };
-                for (session, timeout_ms) in asked {
+                // One at a time, as Apache reads it.
+                for (session, timeout_ms) in asked.into_iter().take(1) {
                     let valid = self.sessions.touch(session, timeout_ms, now.mono);
                     if valid {
                         self.owners.insert(session, Owner::Learner(link));

@@ -8,12 +8,18 @@ use crate::proto::quorum::{
     ForwardedRequest, PacketKind, QuorumPacket, revalidated, touched_sessions,
 };
 use crate::replica::Deliver;
+use crate::state::StateMachine;
 use crate::types::{LinkId, SessionId};
 
 impl Member {
     /// A packet of an observer: REQUEST, REVALIDATE, or the answer to a ping. To the leader its
     /// sessions are sessions of this server.
-    pub(super) fn handle_observer(&mut self, link: LinkId, packet: QuorumPacket) {
+    pub(super) fn handle_observer(
+        &mut self,
+        state: &StateMachine,
+        link: LinkId,
+        packet: QuorumPacket,
+    ) {
         match packet.kind {
             PacketKind::Request => {
                 let Ok(request) = ForwardedRequest::from_bytes(packet.payload()) else { return };
@@ -31,7 +37,10 @@ impl Member {
             }
             PacketKind::Ping => {
                 let Ok(touched) = touched_sessions(packet.payload()) else { return };
-                self.touched.extend(touched);
+                // What is no session would be kept for the leader's next ping, however many they are.
+                let known =
+                    touched.into_iter().filter(|(id, _)| state.sessions().get(*id).is_some());
+                self.touched.extend(known);
             }
             _ => {}
         }

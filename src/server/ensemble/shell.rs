@@ -75,6 +75,8 @@ pub struct Shell {
     addresses: Map<LinkId, SocketAddr>,
     /// Who introduced itself on each accepted link.
     learners: Map<LinkId, ServerId>,
+    /// What guests have sent and is in process.
+    guests: Vec<Room>,
     /// Of the lines about links that are no member's.
     lines: Lines,
     unreachable: BTreeSet<ServerId>,
@@ -84,6 +86,8 @@ pub struct Shell {
     jobs: Vec<Job>,
 }
 
+/// Notifications handled in one turn: who sends more than can be read must not keep the thread.
+const VOTES_PER_TURN: usize = 64;
 /// Bytes that wait for the end of the turn, per link.
 const OUTGOING_MAX: usize = 128 << 10;
 
@@ -135,6 +139,7 @@ impl Shell {
             next_image: 1,
             addresses: map(),
             learners: map(),
+            guests: Vec::new(),
             lines: Lines::default(),
             unreachable: BTreeSet::new(),
             outgoing: map(),
@@ -187,14 +192,21 @@ impl Shell {
             self.unreachable.clone_from(&unreachable);
             peer.set_unreachable(now, unreachable);
         }
-        while let Some(message) = self.inbox.take() {
+        for _ in 0..VOTES_PER_TURN {
+            let Some(message) = self.inbox.take() else { return };
             match Notification::decode(message.payload) {
                 Ok(notification) => peer.handle_notification(now, message.from, notification),
                 // One bad vote must not deafen the receiver (ZOOKEEPER-3769).
                 Err(error) => {
-                    tracing::warn!(from = %message.from, %error, "notification dropped");
+                    if let Some(unsaid) = self.lines.next() {
+                        let from = message.from;
+                        tracing::warn!(%from, %error, unsaid, "notification dropped");
+                    }
                 }
             }
+        }
+        if !self.inbox.is_empty() {
+            self.inbox.poke();
         }
     }
 
@@ -221,7 +233,11 @@ impl Shell {
                     self.learners.insert(link, l.server);
                     self.links.set_member(link, self.learner_ports.contains_key(&l.server));
                 }
-                drop::<Room>(room);
+                if self.is_member(link) {
+                    drop::<Room>(room);
+                } else {
+                    self.guests.push(room);
+                }
             }
             Link::Progress { link } => peer.handle_link(now, link, LinkEvent::Progress),
             Link::Snapshot { link, sink } => {
@@ -298,13 +314,26 @@ impl Shell {
         None
     }
 
+    /// Gives guests their room back, so that more of what they send is read: once what is in process
+    /// is less than `in_process_max`. What they forward would wait here without end otherwise. (A
+    /// member's clients are bounded by that member, and its acknowledgements must not wait.)
+    pub fn release_guests(&mut self, in_process: usize, in_process_max: usize) {
+        if in_process < in_process_max {
+            self.guests.clear();
+        }
+    }
+
+    /// Whether this link is a member's, as far as it has said who it is.
+    fn is_member(&self, link: LinkId) -> bool {
+        let server = self.learners.get(&link);
+        link.0 >= zab::LINK_OUTBOUND
+            || server.is_some_and(|server| self.learner_ports.contains_key(server))
+    }
+
     /// Whether a line about this link may be written, and how many were left out before it: of a
     /// member's always, of others few, as there may be any number of them.
     fn next_line(&self, link: LinkId) -> Option<u64> {
-        let server = self.learners.get(&link);
-        let member = link.0 >= zab::LINK_OUTBOUND
-            || server.is_some_and(|server| self.learner_ports.contains_key(server));
-        if member { Some(0) } else { self.lines.next() }
+        if self.is_member(link) { Some(0) } else { self.lines.next() }
     }
 
     /// Members are reached where the membership says from now on.

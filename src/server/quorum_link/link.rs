@@ -89,7 +89,8 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             };
             self.unknown.lock().retain(|unknown| *unknown != link.id);
             (self.deliver)(Event::Up { link: link.id, address, dialled });
-            self.pass_on(link, vec![packet]).await;
+            // Who it is shows in this packet, so it waits for no guest.
+            self.pass_on(link, vec![packet], true).await;
         }
         (input.chunk, input.max) = (READ_CHUNK, record_max);
         loop {
@@ -101,7 +102,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
             let member = link.member.load(Ordering::Relaxed);
             let batch = if member { READ_BATCH } else { GUEST_BATCH };
             let end = self.gather(dialled, batch, &mut input, &mut packets);
-            self.pass_on(link, packets).await;
+            self.pass_on(link, packets, member).await;
             if let Err(error) = end {
                 return error;
             }
@@ -184,10 +185,10 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
     }
 
     /// Hands packets to the node thread, once there is room for them.
-    async fn pass_on(&self, link: &LinkState, packets: Vec<QuorumPacket>) {
+    async fn pass_on(&self, link: &LinkState, packets: Vec<QuorumPacket>, member: bool) {
         let bytes: usize = packets.iter().map(QuorumPacket::encoded_len).sum();
         let limits = &self.options.limits;
-        let (room, max) = match link.member.load(Ordering::Relaxed) {
+        let (room, max) = match member {
             true => (&link.room, limits.member_bytes_in_flight),
             false => (&self.guests_room, limits.guest_bytes_in_flight),
         };

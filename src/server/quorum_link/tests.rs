@@ -562,3 +562,16 @@ async fn guests_share_what_they_have_before_the_node_thread_and_members_have_the
     }
     flooding.abort();
 }
+
+#[tokio::test]
+async fn who_introduces_itself_does_not_wait_for_guests() {
+    let mut leader = Node::listening().await;
+    // Guests have all in process that they may have, and for as long as they like.
+    let max = PeerLimits::default().guest_bytes_in_flight as u32;
+    let all = Arc::clone(&leader.links.shared.guests_room).acquire_many_owned(max).await;
+    let (mut stream, link) = caller(&mut leader).await;
+    leader.links.set_member(link, true);
+    stream.write_all(&packet(PacketKind::AckEpoch, 0).to_bytes()).await.expect("write");
+    assert_eq!(leader.packet().await.kind, PacketKind::AckEpoch);
+    drop(all);
+}

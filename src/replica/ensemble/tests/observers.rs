@@ -113,3 +113,17 @@ fn an_observer_finds_the_leader_when_no_follower_takes_it() {
     assert!(world.servers[OBSERVER].member.is_serving());
     assert_eq!(master(&world), leader);
 }
+
+#[test]
+fn a_follower_keeps_of_what_observers_say_only_sessions_that_there_are() {
+    let mut world = World::of(1, LocalSessions::default());
+    let follower = master(&world);
+    let (_, session) = world.connect(OBSERVER);
+    let now = world.now;
+    let Server { member, state, clients, .. } = &mut world.servers[follower];
+    let link = member.peer().learners()[0].link;
+    let claimed = (0..50_000).map(|n| (SessionId(n), 4000)).chain([(session, 4000)]);
+    let answer = QuorumPacket::with_data(PacketKind::Ping, Zxid(0), encode_touched(claimed));
+    member.handle_learner(now, state, link, answer, clients);
+    assert_eq!(member.touched.len(), 1, "the leader hears of the one in the next ping");
+}
