@@ -2,17 +2,23 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::expect;
+use super::{expect, resident};
 use crate::harness::client::Session;
 use crate::harness::ports::TempDir;
-use crate::harness::runner::{Outcome, Suite};
+use crate::harness::runner::{Outcome, Stop, Suite};
 use crate::harness::server::{Ensemble, Kind};
 use crate::harness::tools::Level;
 
 /// Adds the cases.
 pub fn add(suite: &mut Suite) {
+    suite.add(
+        "abuse",
+        "what_learners_send_is_neither_kept_nor_slow",
+        Level::Quick,
+        chatty_learners,
+    );
     suite.add("abuse", "s17_s18_strangers_at_election_and_learner_ports", Level::Quick, strangers);
 }
 
@@ -146,4 +152,80 @@ fn strangers() -> Outcome {
     let tails = ensemble.log_tails();
     expect(!tails.contains("panicked"), &tails)?;
     Ok(format!("{count} strangers, {lost} writes asked twice"))
+}
+
+/// A link to a leader whose learner has accepted the epoch; the epoch's zxid.
+fn joined(port: u16, sid: i64) -> Result<(TcpStream, i64), Stop> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let info = [long(sid), int(0x10000), long(0)].concat();
+    stream.write_all(&packet(11, 0, &info))?;
+    // LEADERINFO: kind, zxid, a version of four bytes, no identities.
+    let mut leader_info = [0; 24];
+    stream.read_exact(&mut leader_info)?;
+    let epoch = i64::from_be_bytes(leader_info[4..12].try_into().expect("eight bytes"));
+    stream.write_all(&packet(18, epoch, &int(-1)))?;
+    Ok((stream, epoch))
+}
+
+/// Acknowledgements without end before the synchronisation is over, and a hundred learners that send
+/// a packet of many small identities bit by bit: memory stays what it was, and writes go on.
+fn chatty_learners() -> Outcome {
+    let dir = TempDir::new("abuse-chatty");
+    let mut ensemble = Ensemble::new(&vec![Kind::Rookeeper; 3], dir.path(), &[]);
+    ensemble.start()?;
+    let leader = ensemble.leader().ok_or_else(|| Stop::failed("no leader"))?;
+    let port = ensemble.ports[leader].0;
+    let mut good = Session::open(ensemble.members[leader].address(), 30_000)?;
+    expect(good.create("/n", b"", 0)? == 0, "create")?;
+    let base = resident(&ensemble.members[leader])?;
+    let (mut flood, epoch) = joined(port, 77)?;
+    let mut acks = Vec::new();
+    for n in 0..50_000 {
+        acks.extend(packet(3, epoch + 1000 + n, b""));
+    }
+    let mut sent = 0;
+    for round in 0..100 {
+        // Only what others take to the end of the buffer is lost with the link.
+        if flood.write_all(&acks).is_err() {
+            break;
+        }
+        sent += 50_000;
+        expect(good.set("/n", &int(round))? == 0, "a write beside the flood")?;
+    }
+    let grown = resident(&ensemble.members[leader])?.saturating_sub(base) / 1024;
+    expect(sent >= 1_000_000, &format!("{sent} acknowledgements"))?;
+    expect(grown < 30, &format!("{grown} MiB after {sent} acknowledgements"))?;
+    drop(flood);
+    // REQUEST without data, and the most identities there may be, all empty.
+    let mut slow = [int(1), long(-1), int(-1), int(10_000)].concat();
+    slow.extend(std::iter::repeat_n(int(0), 20_000).flatten());
+    let mut all = Vec::new();
+    for sid in 0..100 {
+        let (mut stream, _) = joined(port, 1000 + sid)?;
+        stream.write_all(&slow[..60_000])?;
+        all.push(stream);
+    }
+    let begun = Instant::now();
+    let mut longest = Duration::ZERO;
+    for at in (60_000..61_500).step_by(3) {
+        for stream in &mut all {
+            // One that waits too long is closed.
+            let _ = stream.write_all(&slow[at..at + 3]);
+        }
+        if at % 30 == 0 {
+            let asked = Instant::now();
+            expect(good.set("/n", &int(at as i32))? == 0, "a write beside the slow ones")?;
+            longest = longest.max(asked.elapsed());
+        }
+    }
+    expect(longest < Duration::from_secs(2), &format!("a write took {longest:?}"))?;
+    let grown = resident(&ensemble.members[leader])?.saturating_sub(base) / 1024;
+    expect(grown < 60, &format!("{grown} MiB"))?;
+    expect(ensemble.leader() == Some(leader), "the leader leads")?;
+    Ok(format!(
+        "{sent} acknowledgements; the longest of 50 writes in {} ms took {} ms; {grown} MiB",
+        begun.elapsed().as_millis(),
+        longest.as_millis()
+    ))
 }

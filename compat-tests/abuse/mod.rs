@@ -4,6 +4,7 @@
 //! In every case a well-behaved client goes on beside the attack, the attacker's connections are
 //! closed with a reason that is counted, and the memory of the server stays below a stated bound.
 
+mod descriptors;
 mod disk;
 mod members;
 mod replies;
@@ -34,6 +35,7 @@ pub fn add(suite: &mut Suite) {
     suite.add("abuse", "s12_identities", Level::Quick, identities);
     suite.add("abuse", "s22_a_flood_of_bad_connections", Level::Quick, flood);
     suite.add("abuse", "s6_sessions_that_expire_together", Level::Quick, expiry);
+    descriptors::add(suite);
     disk::add(suite);
     members::add(suite);
     replies::add(suite);
@@ -52,12 +54,22 @@ struct Subject {
 
 impl Subject {
     fn start(name: &str, lines: &[(&str, &str)]) -> Result<Subject, Stop> {
+        Subject::start_with(name, lines, None)
+    }
+
+    /// The same, under a limit of open files.
+    fn start_with(
+        name: &str,
+        lines: &[(&str, &str)],
+        open_files: Option<u64>,
+    ) -> Result<Subject, Stop> {
         let dir = TempDir::new(name);
         let metrics = free_port();
         let provider = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
         let mut server = Server::new(Kind::Rookeeper, dir.path())
             .line("metricsProvider.className", provider)
             .line("metricsProvider.httpPort", metrics);
+        server.open_files = open_files;
         for (key, value) in lines {
             server.set_line(key, value);
         }
@@ -75,11 +87,7 @@ impl Subject {
 
     /// Resident memory, KiB.
     fn resident(&self) -> Result<u64, Stop> {
-        let pid = self.server.pid().ok_or_else(|| Stop::failed("no process"))?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-        let number = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
-        number.ok_or_else(|| Stop::failed("no VmRSS"))
+        resident(&self.server)
     }
 
     /// Connections closed for a reason.
@@ -130,6 +138,15 @@ impl Subject {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// Resident memory of a server, KiB.
+fn resident(server: &Server) -> Result<u64, Stop> {
+    let pid = server.pid().ok_or_else(|| Stop::failed("no process"))?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let number = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| Stop::failed("no VmRSS"))
 }
 
 fn expect(met: bool, what: &str) -> Result<(), Stop> {

@@ -73,6 +73,8 @@ pub struct Server {
     pub host: std::net::Ipv4Addr,
     /// The network namespace it runs in.
     pub netns: Option<String>,
+    /// How many descriptors the process may have, where that is not what the suite has.
+    pub open_files: Option<u64>,
     quorum: bool,
     running: Option<Running>,
 }
@@ -118,6 +120,7 @@ impl Server {
             port_shown: None,
             host: std::net::Ipv4Addr::LOCALHOST,
             netns: None,
+            open_files: None,
             quorum: false,
             running: None,
         }
@@ -210,6 +213,12 @@ impl Server {
             inside.args(["netns", "exec", netns]).arg(command.get_program());
             inside.args(command.get_args());
             command = inside;
+        }
+        if let Some(limit) = self.open_files {
+            let mut limited = Command::new("sh");
+            limited.arg("-c").arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\""));
+            limited.arg(command.get_program()).args(command.get_args());
+            command = limited;
         }
         command.current_dir(&self.dir);
         let process = Process::spawn(&self.kind.name(), &mut command, &log)
