@@ -34,7 +34,7 @@ fn fill(address: SocketAddr, count: usize, all: &mut Vec<TcpStream>) {
 /// Enough writes for several logs and snapshots.
 fn write_much(session: &mut Session, count: usize) -> Result<(), Stop> {
     for n in 0..count {
-        let code = session.set("/good", n.to_string().as_bytes())?;
+        let code = session.set("/good", b"good")?;
         expect(code == 0, &format!("write {n}: {code}"))?;
     }
     Ok(())
@@ -51,7 +51,15 @@ fn clients() -> Outcome {
     let address = subject.address();
     let mut all = Vec::new();
     fill(address, 700, &mut all);
-    write_much(&mut subject.good, 600)?;
+    // Logs roll when a snapshot begins, which one that is being written holds up.
+    let files = |server: &Server| -> Result<usize, Stop> {
+        Ok(std::fs::read_dir(server.data_dir().join("version-2"))?.count())
+    };
+    let (before, end) = (files(&subject.server)?, Instant::now() + PATIENCE);
+    while files(&subject.server)? < before + 8 {
+        write_much(&mut subject.good, 60)?;
+        expect(Instant::now() < end, "logs are rolled and snapshots written")?;
+    }
     expect(subject.server.alive(), "the process lives")?;
     subject.others_are_well()?;
     let refused = subject.closed(REASON)?;
@@ -59,15 +67,13 @@ fn clients() -> Outcome {
     let said = lines_with(&subject.server, "is refused")?;
     expect((1..=20).contains(&said), &format!("{said} lines"))?;
     expect(lines_with(&subject.server, "can't be accepted")? == 0, "none was left to the system")?;
-    let logs = std::fs::read_dir(subject.server.data_dir().join("version-2"))?.count();
-    expect(logs > 6, &format!("{logs} logs and snapshots: nothing was rolled"))?;
     drop(all);
     let end = Instant::now() + PATIENCE;
     while Session::open(address, 30_000).is_err() {
         expect(Instant::now() < end, "there is room again")?;
         std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(format!("{refused} refused, {said} lines, {logs} files"))
+    Ok(format!("{refused} refused, {said} lines"))
 }
 
 fn too_few() -> Outcome {
@@ -84,7 +90,7 @@ fn too_few() -> Outcome {
     server.open_files = Some(128);
     server.start()?;
     expect(lines_with(&server, "open files: the limit is 128")? == 1, "the limit is said once")?;
-    expect(lines_with(&server, "hint: raise it")? == 1, "and that it is low")?;
+    expect(lines_with(&server, "no more than 7")? == 1, "and that it is low")?;
     Ok("refused with what is needed".to_owned())
 }
 

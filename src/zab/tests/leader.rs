@@ -424,6 +424,19 @@ fn master() -> Bench {
 }
 
 #[test]
+fn a_follower_takes_few_guests_and_every_member() {
+    let mut b = master();
+    let max = b.peer.options().guests_max as i64;
+    for server in 100..100 + 3 * max {
+        b.introduce(server, 1, ObserverInfo);
+    }
+    assert_eq!(b.peer.learners().len() as i64, max);
+    b.said();
+    b.introduce(9, 1, ObserverInfo);
+    b.expect(&["9: LEADERINFO 2:0"]);
+}
+
+#[test]
 fn a_follower_brings_an_observer_to_what_is_committed() {
     let mut b = master();
     b.tell(Proposal, z(2, 1));
