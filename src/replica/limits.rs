@@ -106,8 +106,7 @@ pub struct PeerLimits {
     /// is not synchronised; if all are, it is refused.
     pub guests_max: usize,
     /// Bytes of packets, of all guests together, that the node thread has not handled yet: what
-    /// guests can put into one turn of it. While `global_outstanding_max` requests are in process
-    /// nothing more of guests is read.
+    /// guests can put into one turn of it. What asks for something counts until that is done.
     pub guest_bytes_in_flight: usize,
     /// The same for each link of a member; a single larger packet is let through alone.
     pub member_bytes_in_flight: usize,

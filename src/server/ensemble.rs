@@ -4,6 +4,7 @@
 pub mod config_files;
 pub mod disk;
 pub mod figures;
+pub mod guests;
 pub mod members;
 pub mod node;
 pub mod server;

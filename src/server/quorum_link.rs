@@ -189,6 +189,8 @@ struct LinkState {
     /// How much that may be, beside the bound on all links.
     behind_max: u64,
     wake: Notify,
+    /// By this member.
+    dialled: bool,
     /// Whether it is a member's, of whom more is taken.
     member: AtomicBool,
     /// Of what is in front of the node thread, once it is a member's.
@@ -294,8 +296,7 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
     /// `zab::LINK_OUTBOUND` on.
     pub fn dial(&self, link: LinkId, to: Vec<HostPort>, limit: Duration) {
         let shared = Arc::clone(&self.shared);
-        let state = shared.new_link(link, u64::MAX);
-        state.member.store(true, Ordering::Relaxed);
+        let state = shared.new_link(link, u64::MAX, true);
         let task = Arc::clone(&state);
         let handle = self.shared.tasks.spawn(async move {
             let connected = net::dial(&to, limit).await;
@@ -357,6 +358,12 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
         if let Some(state) = self.shared.links.lock().get(&link) {
             state.member.store(member, Ordering::Relaxed);
         }
+    }
+
+    /// Bytes that wait to be written to whom this member dialled: its leader.
+    pub fn bytes_to_leader(&self) -> u64 {
+        let links = self.shared.links.lock();
+        links.values().filter(|state| state.dialled).map(|state| state.held.bytes()).sum()
     }
 
     /// Queues the stream of a snapshot, behind the SNAP packet that announces it.
@@ -457,7 +464,7 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                 Ok((stream, address)) => {
                     failures.none();
                     let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
-                    let state = self.new_link(id, behind_max);
+                    let state = self.new_link(id, behind_max, false);
                     let mut unknown = self.unknown.lock();
                     unknown.push_back(state.id);
                     let oldest = (unknown.len() > self.options.limits.waiting_links_max)
@@ -473,14 +480,15 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
         }
     }
 
-    fn new_link(&self, id: LinkId, behind_max: u64) -> Arc<LinkState> {
+    fn new_link(&self, id: LinkId, behind_max: u64, dialled: bool) -> Arc<LinkState> {
         let state = Arc::new(LinkState {
             id,
             outgoing: Mutex::new(Outbox::default()),
             held: Held::default(),
             behind_max,
             wake: Notify::new(),
-            member: AtomicBool::new(false),
+            dialled,
+            member: AtomicBool::new(dialled),
             room: Arc::new(Semaphore::new(self.options.limits.member_bytes_in_flight)),
             tasks: Mutex::new(Vec::new()),
         });

@@ -251,8 +251,8 @@ impl Running {
         }
         let load = &self.around.shared.rules.load;
         load.outstanding.store(self.node.member.outstanding(), Ordering::Relaxed);
-        let max = self.around.shared.rules.limits.global_outstanding_max.max(1);
-        self.around.shell.release_guests(self.node.member.outstanding(), max);
+        let member = &self.node.member;
+        self.around.shell.settle_guests(member.peer(), member.pending_syncs());
         let local = self.node.member.local_sessions().map_or(0, |sessions| sessions.len());
         load.local_sessions.store(local, Ordering::Relaxed);
         self.around.wakes.wake();

@@ -10,6 +10,7 @@ use bytes::BytesMut;
 
 use super::config_files::ConfigFiles;
 use super::disk::{self, DiskThread, Job, Report};
+use super::guests::{Guests, Progress};
 use super::members::Members;
 use super::setup::Setup;
 use crate::proto::election::Notification;
@@ -76,7 +77,7 @@ pub struct Shell {
     /// Who introduced itself on each accepted link.
     learners: Map<LinkId, ServerId>,
     /// What guests have sent and is in process.
-    guests: Vec<Room>,
+    guests: Guests<Room>,
     /// Of the lines about links that are no member's.
     lines: Lines,
     unreachable: BTreeSet<ServerId>,
@@ -139,7 +140,7 @@ impl Shell {
             next_image: 1,
             addresses: map(),
             learners: map(),
-            guests: Vec::new(),
+            guests: Guests::default(),
             lines: Lines::default(),
             unreachable: BTreeSet::new(),
             outgoing: map(),
@@ -236,7 +237,7 @@ impl Shell {
                 if self.is_member(link) {
                     drop::<Room>(room);
                 } else {
-                    self.guests.push(room);
+                    self.guests.add(room);
                 }
             }
             Link::Progress { link } => peer.handle_link(now, link, LinkEvent::Progress),
@@ -314,12 +315,13 @@ impl Shell {
         None
     }
 
-    /// Gives guests their room back, so that more of what they send is read: once what is in process
-    /// is less than `in_process_max`. What they forward would wait here without end otherwise. (A
-    /// member's clients are bounded by that member, and its acknowledgements must not wait.)
-    pub fn release_guests(&mut self, in_process: usize, in_process_max: usize) {
-        if in_process < in_process_max {
-            self.guests.clear();
+    /// The end of a turn, in which everything that was asked for was proposed or sent on: gives guests
+    /// their room back, as far as it is done, so that more of what they send is read.
+    pub fn settle_guests(&mut self, peer: &Peer, syncs: usize) {
+        if !self.guests.is_empty() {
+            let (last, delivered) = (peer.history().last(), peer.history().delivered());
+            let to_leader = self.links.bytes_to_leader();
+            self.guests.settle(&Progress { last, delivered, syncs, to_leader });
         }
     }
 
