@@ -32,6 +32,8 @@ pub enum Input {
     Write(u64),
     /// Somebody asks for a sync.
     Sync(u64),
+    /// Another program holds its quorum port, or has given it up.
+    PortHeld(bool),
     /// The operator ends it.
     ShutDown,
 }
@@ -146,6 +148,7 @@ impl Host for PeerHost {
             Input::Sync(token) => {
                 self.peer.sync(now, token);
             }
+            Input::PortHeld(held) => self.peer.set_port_held(now, held),
             Input::ShutDown => self.peer.shut_down(now),
         }
         self.pump(now);

@@ -77,6 +77,12 @@ impl<H: Host> World<H> {
             }
             Fault::FailDisk => self.slots[host].fail_sync = true,
             Fault::DamageLog => self.damage(host),
+            Fault::HoldPort => {
+                self.cover("fault: quorum port held");
+                self.hold_port(host);
+                let end = self.now() + self.random.between(1_000, 8_000_000);
+                self.at(end, What::Undo(Undo::Port(host)));
+            }
         }
     }
 

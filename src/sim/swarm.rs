@@ -98,6 +98,8 @@ pub enum Fault {
     FailDisk,
     /// A killed server finds its log damaged.
     DamageLog,
+    /// Another program takes a server's quorum port while that one does not listen.
+    HoldPort,
 }
 
 impl Fault {
@@ -120,6 +122,7 @@ impl Fault {
         Fault::StallDisk,
         Fault::FailDisk,
         Fault::DamageLog,
+        Fault::HoldPort,
     ];
 }
 

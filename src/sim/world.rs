@@ -41,6 +41,7 @@ pub(super) enum What {
     Disk { host: usize, life: u64 },
     Load { host: usize, life: u64, through: Zxid },
     ReadLog { host: usize, life: u64, read: ReadId, after: Zxid, through: Zxid },
+    PortHeld { host: usize, life: u64, listens: u64 },
     Restart { host: usize },
     HangUp { host: usize, life: u64, no: ConnNo, side: usize },
     Write,
@@ -54,6 +55,8 @@ pub(super) enum What {
 pub(super) enum Undo {
     /// These directions open.
     Unblock(Vec<(Port, usize, usize)>),
+    /// This server's quorum port is free again.
+    Port(usize),
 }
 
 /// A host's number for a link, and what it stands for.
@@ -68,6 +71,11 @@ pub(super) struct Slot<H> {
     pub value: Option<H>,
     pub life: u64,
     listening: bool,
+    /// Another program holds its quorum port.
+    port_held: bool,
+    /// It leads, or tries to, and has not got its quorum port: since which attempt.
+    wants_port: Option<u64>,
+    listens: u64,
     lines: BTreeMap<LinkId, Line>,
     next_inbound: u64,
     next_image: u64,
@@ -130,6 +138,9 @@ impl<H: Host> World<H> {
             value: None,
             life: 0,
             listening: false,
+            port_held: false,
+            wants_port: None,
+            listens: 0,
             lines: BTreeMap::new(),
             next_inbound: 1,
             next_image: 1,
@@ -272,6 +283,7 @@ impl<H: Host> World<H> {
         slot.timer_at = None;
         slot.paused_until = 0;
         slot.listening = false;
+        slot.wants_port = None;
         let options = self.params.options(ServerId(host as i64 + 1));
         let state = self.disks[host].replay(Zxid(i64::MAX));
         let disk = self.disks[host].state(self.params.commit_log_count);
@@ -283,6 +295,7 @@ impl<H: Host> World<H> {
             Err(error) => return self.fail("Starts", format!("{host} can't start: {error}")),
         }
         self.score.line(self.now, "start", self.view(host), String::new());
+        self.find_port_held(host);
         for other in 0..self.slots.len() {
             let delay = self.random.between(1_000, 50_000);
             self.at(self.now + delay, What::Repeat { from: other, to: host });
@@ -310,6 +323,7 @@ impl<H: Host> World<H> {
         slot.life += 1;
         slot.machine_off = power;
         slot.listening = false;
+        slot.wants_port = None;
         slot.lines.clear();
         slot.syncs.clear();
         for (pair, p) in &mut self.network.pairs {
@@ -377,6 +391,7 @@ impl<H: Host> World<H> {
             self.slots[from].paused_until = self.slots[from].paused_until.min(self.now);
             self.slots[from].stalled_until = self.slots[from].stalled_until.min(self.now);
             self.slots[from].fail_sync = false;
+            self.free_port(from);
             for to in 0..self.slots.len() {
                 self.release(from, to);
             }
@@ -505,6 +520,13 @@ impl<H: Host> World<H> {
                     self.feed(host, Input::LogRead(read, found));
                 }
             }
+            What::PortHeld { host, life, listens } => {
+                let slot = &self.slots[host];
+                let trying = slot.wants_port.is_none_or(|attempt| attempt == listens);
+                if self.alive(host, life) && slot.port_held && trying {
+                    self.feed(host, Input::PortHeld(true));
+                }
+            }
             What::HangUp { host, life, no, side } => {
                 if self.alive(host, life) {
                     self.hang_up(no, side);
@@ -515,6 +537,7 @@ impl<H: Host> World<H> {
             What::Snapshot => self.snapshot(),
             What::Fault => self.fault(),
             What::Undo(Undo::Unblock(ways)) => self.unblock(&ways),
+            What::Undo(Undo::Port(host)) => self.free_port(host),
         }
     }
 

@@ -320,6 +320,9 @@ pub enum Why {
     /// A leader to be whose voters have found a better one.
     #[error("server {0} has got the votes")]
     Outvoted(ServerId),
+    /// A leader to be could not open its quorum port while its followers tried to connect.
+    #[error("another program holds this server's quorum port")]
+    PortHeld,
     /// A follower has a newer history.
     #[error("follower {0} is ahead")]
     FollowerAhead(ServerId),

@@ -76,6 +76,8 @@ pub(super) struct Core {
     pub master_turn: usize,
     /// The leader that was left because it was silent, until it is heard again.
     pub silent: Option<ServerId>,
+    /// Another program holds this server's quorum port: it can't lead.
+    pub port_held: bool,
     /// The newest config that was proposed, while it isn't in force; its rule is the `next` one of
     /// the membership's quorum.
     pub seen: Option<Membership>,
@@ -137,6 +139,7 @@ impl Core {
             unreachable: BTreeSet::new(),
             master_turn: options.id.0.unsigned_abs() as usize,
             silent: None,
+            port_held: false,
             seen,
             suggested: None,
             stats: Stats::default(),
@@ -330,6 +333,13 @@ impl Core {
     /// Members whose votes an election does not wait for.
     pub fn not_awaited(&self) -> BTreeSet<ServerId> {
         self.unreachable.iter().copied().chain(self.silent).collect()
+    }
+
+    /// Whether this server does not stand for election: it could not open its quorum port. Where no
+    /// other can be elected it stands all the same, and tries.
+    pub fn stands_back(&self) -> bool {
+        let electable = |s: &ServerId| *s != self.me() && self.is_electable(*s);
+        self.port_held && self.options.membership.quorum.current.voters().iter().any(electable)
     }
 
     /// Whether this server can be elected.

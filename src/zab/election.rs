@@ -119,6 +119,8 @@ pub struct Election {
     /// A change of the membership that a voter of the one in force has in its log, this server or one
     /// that was heard: who votes under it may be elected as well.
     change: Option<Membership>,
+    /// This server does not stand, see [`Election::stand_back`]: what it votes once it does.
+    standing_back: Option<Vote>,
     /// The version of the change in the log of this server, which votes under that only, and what it
     /// votes once it hears of a voter in force that has the change too.
     claim: Option<(i64, Vote)>,
@@ -161,6 +163,7 @@ impl Election {
             unreachable: BTreeSet::new(),
             waits,
             change: None,
+            standing_back: None,
             claim: None,
             #[cfg(any(test, feature = "sim"))]
             wrong_order: false,
@@ -189,6 +192,11 @@ impl Election {
         let claim = self.claim.filter(|(version, _)| *version == change.version);
         self.change = Some(change);
         let Some((_, vote)) = claim else { return Step::Wait };
+        self.claim_lead(vote, members)
+    }
+
+    /// This server stands now, with this vote.
+    fn claim_lead(&mut self, vote: Vote, members: &Membership) -> Step {
         self.own = vote;
         if !self.beats(&vote, &self.proposal, members) {
             return Step::Wait;
@@ -197,6 +205,28 @@ impl Election {
         self.decide_at = None;
         self.cast();
         Step::Broadcast
+    }
+
+    /// This server can't lead at present. It votes for the best candidate that has all that it has
+    /// itself, and until it has heard of one for nobody; an agreement on itself does not count. One
+    /// that has less would be refused by it anyway ([`Why::FollowerAhead`](super::Why::FollowerAhead)).
+    /// To be called before anything has been heard.
+    pub fn stand_back(&mut self) {
+        self.standing_back = Some(self.own);
+        self.own.leader = Vote::NONE.leader;
+        self.proposal = self.own;
+        self.cast();
+    }
+
+    /// It can lead again.
+    pub fn come_forward(&mut self, members: &Membership) -> Step {
+        let vote = self.standing_back.take();
+        vote.map_or(Step::Wait, |vote| self.claim_lead(vote, members))
+    }
+
+    /// Whether it votes for nobody yet.
+    fn is_undecided(&self) -> bool {
+        self.proposal.leader == Vote::NONE.leader
     }
 
     /// Whether it takes part in this election, by the rules here or by the change that was heard of.
@@ -289,7 +319,7 @@ impl Election {
             return Step::Wait;
         }
         if !self.is_voter(n.leader, members) {
-            return self.handle_undecided(now, n, members);
+            return self.handle_undecided(now, from, n, members);
         }
         match n.state {
             ServerState::Looking => self.handle_looking(now, from, n, members),
@@ -301,11 +331,24 @@ impl Election {
     }
 
     /// One that is to vote under a membership which it has not heard of has no vote of its own yet, and
-    /// takes none of an earlier round than its own.
-    fn handle_undecided(&mut self, now: Instant, n: &Notification, members: &Membership) -> Step {
+    /// takes none of an earlier round than its own. One that stands back has none either, says where its
+    /// history ends, and asks for ours. (Apache's members hear neither.)
+    fn handle_undecided(
+        &mut self,
+        now: Instant,
+        from: ServerId,
+        n: &Notification,
+        members: &Membership,
+    ) -> Step {
         let looking = n.state == ServerState::Looking && n.leader == Vote::NONE.leader;
-        if members.quorum.next.is_none() || !looking || n.round <= self.round {
+        let stands_back = n.zxid != Vote::NONE.zxid;
+        if !looking || (members.quorum.next.is_none() && !stands_back) {
             return Step::Wait;
+        }
+        if n.round <= self.round {
+            // Two that are undecided have nothing to tell each other.
+            let asks = stands_back && self.part == Part::Voter && !self.is_undecided();
+            return if asks { Step::Answer(from) } else { Step::Wait };
         }
         self.round = n.round;
         self.votes.clear();
@@ -403,7 +446,8 @@ impl Election {
     ) -> bool {
         let leader = ballot.vote.leader;
         let confirmed = if leader == self.me {
-            self.round == ballot.round && self.part == Part::Voter
+            let stands = self.part == Part::Voter && self.standing_back.is_none();
+            self.round == ballot.round && stands
         } else {
             ballots.get(&leader).is_some_and(|b| b.state == ServerState::Leading)
         };
@@ -445,7 +489,9 @@ impl Election {
 
     /// Counts the own vote.
     fn cast(&mut self) {
-        if self.part == Part::Voter {
+        if self.standing_back.is_some() && self.is_undecided() {
+            self.votes.remove(&self.me);
+        } else if self.part == Part::Voter {
             let ballot = self.ballot();
             self.votes.insert(self.me, ballot);
         }
@@ -462,7 +508,8 @@ impl Election {
         if self.wrong_order {
             return (a.leader, a.zxid) > (b.leader, b.zxid);
         }
-        self.may_lead(a.leader, members) && a.outranks(b, members)
+        let stands = a.leader != self.me || self.standing_back.is_none();
+        stands && self.may_lead(a.leader, members) && a.outranks(b, members)
     }
 }
 

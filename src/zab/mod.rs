@@ -344,6 +344,25 @@ impl Peer {
         self.settle(now);
     }
 
+    /// Another program holds this server's quorum port (`held`), or has given it up. While it is held
+    /// this server stands back in elections, so that another may lead, and a leader to be that has
+    /// tried to open it looks for a leader again. A leader that serves alone goes on: nobody has to
+    /// connect to it.
+    pub fn set_port_held(&mut self, now: Instant, held: bool) {
+        self.core.port_held = held;
+        match &mut self.role {
+            Role::Leading(leader) if held && !leader.is_serving() => {
+                self.core.leave(Why::PortHeld);
+            }
+            Role::Electing(election) if !held => {
+                let step = election.come_forward(&self.core.options.membership);
+                self.take(step);
+            }
+            _ => {}
+        }
+        self.settle(now);
+    }
+
     /// Something happened to a link between servers.
     pub fn handle_link(&mut self, now: Instant, link: LinkId, event: LinkEvent) {
         match &mut self.role {
@@ -550,6 +569,7 @@ impl Peer {
         let waiting = std::mem::take(waiting);
         if let Some(vote) = self.core.suggested.take()
             && self.core.standing == Standing::Sound
+            && !(vote.leader == self.core.me() && self.core.port_held)
         {
             self.enter(now, vote);
             for (from, n) in waiting {
@@ -586,6 +606,9 @@ impl Peer {
         self.core.stats.elections += 1;
         let mut election =
             Election::new(now, me, part, self.core.round, own, waits).with_change(change, claim);
+        if part == Part::Voter && own.leader == me && self.core.stands_back() {
+            election.stand_back();
+        }
         let members = &self.core.options.membership;
         // Nothing can be decided yet: only the own vote is there.
         let _ = election.set_unreachable(now, &self.core.not_awaited(), members);

@@ -253,3 +253,47 @@ fn c9_a_leader_that_was_replaced_in_its_sleep_answers_no_sync() {
     // The invariant LeaderLease would have objected.
     assert_eq!(world.violation, None);
 }
+
+/// The member with the highest id can't open its quorum port: another leads at once, and while the
+/// port is held the first one follows.
+#[test]
+fn a_member_whose_quorum_port_is_held_lets_another_lead() {
+    let mut world = World::<PeerHost>::stopped(Params::calm(3, 0), 1);
+    world.hold_port(2);
+    (0..3).for_each(|host| world.boot(host));
+    assert!(world.run_while_not(3_000_000, World::has_converged), "nobody leads");
+    assert_eq!(world.leader(), Some(1));
+    write(&mut world, 3);
+    // It held the port before: now it may lead.
+    world.free_port(2);
+    world.kill(1, false);
+    assert_eq!(another_leads(&mut world, 1), 2);
+}
+
+/// A port that is taken from a leader to be does not end the ensemble's service, however long it is
+/// held; and a member that alone can lead does so as soon as the port is free.
+#[test]
+fn a_held_quorum_port_costs_seconds_and_not_the_service() {
+    let mut world = calm(3, 0, 3);
+    assert_eq!(world.leader(), Some(2));
+    world.kill(2, false);
+    world.hold_port(2);
+    let fallen = world.now();
+    world.boot(2);
+    another_leads(&mut world, 2);
+    assert!(world.now() - fallen < 3_000_000, "{} ms", (world.now() - fallen) / 1000);
+    converge(&mut world);
+    // 2 has what 1 has not, and nobody else is there: only 2 can lead.
+    world.kill(0, false);
+    write(&mut world, 3);
+    let leader = world.leader().expect("one leads");
+    assert_eq!(leader, 1);
+    world.kill(1, false);
+    world.boot(0);
+    world.run_until(world.now() + 10_000_000);
+    assert_eq!(world.leader(), None, "0 lacks what 1 and 2 have committed");
+    world.free_port(2);
+    assert!(world.run_while_not(3_000_000, |w| w.leader() == Some(2)), "2 can lead now");
+    world.boot(1);
+    converge(&mut world);
+}

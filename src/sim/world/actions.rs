@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// How long a leader to be tries to open its quorum port before it says that it can't: as long as its
+/// followers try to connect.
+const LISTEN_PATIENCE_US: u64 = 500_000;
+
 impl<H: Host> World<H> {
     pub(super) fn execute(&mut self, host: usize, action: Action) {
         if self.score.wants() {
@@ -22,8 +26,12 @@ impl<H: Host> World<H> {
                 let at = self.now + self.delay();
                 self.at(at, What::Dial { host, life, link, to: to.0 as usize - 1 });
             }
-            Action::Listen | Action::ListenForObservers => self.slots[host].listening = true,
-            Action::StopListening => self.slots[host].listening = false,
+            Action::Listen => self.listen(host),
+            Action::ListenForObservers => self.slots[host].listening = true,
+            Action::StopListening => {
+                self.slots[host].listening = false;
+                self.slots[host].wants_port = None;
+            }
             Action::Send { link, packet } => self.send_packet(host, link, packet),
             Action::SendSnapshot { link, .. } => {
                 let image = self.slots[host].value.as_mut().map(H::stream).unwrap_or_default();
@@ -65,6 +73,47 @@ impl<H: Host> World<H> {
         }
     }
 
+    /// Opens the quorum port; one that another program holds for as long as followers try to connect
+    /// is reported to the server.
+    fn listen(&mut self, host: usize) {
+        let slot = &mut self.slots[host];
+        slot.listens += 1;
+        slot.listening = !slot.port_held;
+        slot.wants_port = slot.port_held.then_some(slot.listens);
+        if slot.port_held {
+            self.cover("quorum port held");
+            let (life, listens) = (self.slots[host].life, self.slots[host].listens);
+            let at = self.now + LISTEN_PATIENCE_US;
+            self.at(at, What::PortHeld { host, life, listens });
+        }
+    }
+
+    /// Another program takes a server's quorum port, or has it when that one starts. Whether the
+    /// server notices before it needs the port is a matter of chance.
+    pub(in crate::sim) fn hold_port(&mut self, host: usize) {
+        if !self.slots[host].listening {
+            self.slots[host].port_held = true;
+            self.find_port_held(host);
+        }
+    }
+
+    pub(super) fn find_port_held(&mut self, host: usize) {
+        if self.slots[host].port_held && self.random.permille(700) {
+            let (life, listens) = (self.slots[host].life, self.slots[host].listens);
+            let at = self.now + self.random.between(1, 100_000);
+            self.at(at, What::PortHeld { host, life, listens });
+        }
+    }
+
+    /// The other program gives the port up.
+    pub(in crate::sim) fn free_port(&mut self, host: usize) {
+        let slot = &mut self.slots[host];
+        if std::mem::take(&mut slot.port_held) {
+            slot.listening |= slot.wants_port.take().is_some();
+            self.feed(host, Input::PortHeld(false));
+        }
+    }
+
     pub(super) fn role_changed(&mut self, host: usize, change: &RoleChange) {
         self.score.line(self.now, "role", self.view(host), format!("{change:?}"));
         match change {
@@ -97,6 +146,7 @@ impl<H: Host> World<H> {
                     crate::zab::Why::QuorumLost => "looking: quorum lost",
                     crate::zab::Why::NotEstablished => "looking: not established",
                     crate::zab::Why::Outvoted(_) => "looking: outvoted",
+                    crate::zab::Why::PortHeld => "looking: quorum port held",
                     crate::zab::Why::FollowerAhead(_) => "looking: follower ahead",
                     crate::zab::Why::LaterEpoch { .. } => "looking: later epoch",
                     crate::zab::Why::DiskStalled(_) => "looking: disk stalled",
