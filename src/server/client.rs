@@ -72,7 +72,7 @@ pub struct Clients {
     stall: Duration,
     throttle: Mutex<ConnectThrottle>,
     /// Answers four-letter words.
-    pub reporter: Reporter,
+    pub reporter: Arc<Reporter>,
     closings: Closings,
     addresses: DashMap<IpAddr, usize, Hasher>,
     next_id: AtomicU64,
@@ -84,7 +84,7 @@ impl Clients {
         config: &Config,
         shared: Arc<Shared>,
         inbox: Arc<Inbox<Event>>,
-        reporter: Reporter,
+        reporter: Arc<Reporter>,
     ) -> Clients {
         let throttled = config.throttle.max_requests > 0;
         let stall = Duration::from_millis(config.throttle.stall_time_ms.max(1));
@@ -124,13 +124,18 @@ impl Clients {
                 Ok((stream, remote)) => {
                     failures.none();
                     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-                    match self.admit(remote.ip()) {
-                        Ok(()) => self.start(stream, remote),
-                        Err(why) => self.refuse(&stream, remote, why),
-                    }
+                    self.welcome(stream, remote);
                 }
                 Err(error) => failures.wait(&error).await,
             }
+        }
+    }
+
+    /// Serves a connection, unless there are too many.
+    pub fn welcome(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) {
+        match self.admit(remote.ip()) {
+            Ok(()) => self.start(stream, remote),
+            Err(why) => self.refuse(&stream, remote, why),
         }
     }
 

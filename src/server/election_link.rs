@@ -52,6 +52,8 @@ const DIAL_BACK: Duration = Duration::from_millis(500);
 const CROSSING: Duration = Duration::from_millis(200);
 /// Between attempts to bind the port, as Apache.
 const BIND_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between attempts to bind the rest of several addresses.
+const BIND_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// What an observer without an id calls itself (Apache `QuorumPeer.OBSERVER_ID`).
 const ANONYMOUS: ServerId = ServerId(i64::MAX);
 
@@ -90,16 +92,19 @@ pub struct Options {
     pub limits: PeerLimits,
 }
 
-/// The port could not be bound: the process ends with code 14.
+/// None of this member's election addresses could be bound: the process ends with code 14 (Apache
+/// `ExitCode.UNABLE_TO_BIND_QUORUM_PORT`).
 #[derive(Debug, thiserror::Error)]
-#[error("election port {address} cannot be bound after {attempts} attempts")]
+#[error(
+    "can't listen on the election port after {attempts} attempts (electionPortBindRetry, 0 for no end): \
+     {}",
+    net::Unbound::describe(unbound)
+)]
 pub struct BindError {
-    /// Where.
-    pub address: String,
-    /// How often it was tried.
+    /// Each address with the last reason.
+    pub unbound: Vec<net::Unbound>,
+    /// How often all of them were tried.
     pub attempts: u32,
-    /// The last reason.
-    pub source: io::Error,
 }
 
 /// A message as it arrived.
@@ -233,7 +238,7 @@ pub struct ElectionLinks {
 impl ElectionLinks {
     /// Binds the port and starts listening. Nobody is dialled before there is a message for them.
     pub async fn start(options: Options, inbox: Arc<Inbox>) -> Result<ElectionLinks, BindError> {
-        let listeners = bind(&options, &options.listen).await?;
+        let (listeners, rest) = bind(&options, &options.listen).await?;
         let local = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let shared = Arc::new(Shared {
             inbox,
@@ -249,7 +254,7 @@ impl ElectionLinks {
             options,
         });
         shared.set_peers(shared.options.peers.clone());
-        shared.accept_at(listeners);
+        shared.accept_at(listeners, rest);
         Ok(ElectionLinks { shared, local })
     }
 
@@ -285,11 +290,10 @@ impl ElectionLinks {
         shared.accepting.lock().drain(..).for_each(|task| task.abort());
         let moving = Arc::clone(&shared);
         let task = shared.tasks.spawn(async move {
-            loop {
-                match bind(&moving.options, &own).await {
-                    Ok(listeners) => return moving.accept_at(listeners),
-                    Err(error) => tracing::error!(%error, "the election port can't be moved yet"),
-                }
+            let options = Options { bind_attempts: 0, ..moving.options.clone() };
+            match bind(&options, &own).await {
+                Ok((listeners, rest)) => moving.accept_at(listeners, rest),
+                Err(error) => tracing::error!("{error}"),
             }
         });
         shared.accepting.lock().push(task);
@@ -322,17 +326,25 @@ impl ElectionLinks {
     }
 }
 
-async fn bind(options: &Options, at: &[HostPort]) -> Result<Vec<TcpListener>, BindError> {
-    let mut attempts = 0;
+/// Listens on those of the addresses that can be had; the rest is given back. While there is none it
+/// tries again, as often as the options say: Apache tries each by itself, and ends when all have failed.
+async fn bind(
+    options: &Options,
+    at: &[HostPort],
+) -> Result<(Vec<TcpListener>, Vec<net::Unbound>), BindError> {
+    let mut attempts: u32 = 0;
     loop {
-        attempts += 1;
-        match net::listen(at, options.listen_on_all).await {
-            Ok(listeners) => return Ok(listeners),
-            Err(source) if options.bind_attempts != 0 && attempts >= options.bind_attempts => {
-                let address: Vec<_> = at.iter().map(HostPort::to_string).collect();
-                return Err(BindError { address: address.join("|"), attempts, source });
-            }
-            Err(error) => tracing::warn!(%error, attempts, "election port not bound, retrying"),
+        attempts = attempts.saturating_add(1);
+        let (listeners, unbound) = net::listen(at, options.listen_on_all).await;
+        if !listeners.is_empty() {
+            return Ok((listeners, unbound));
+        }
+        if options.bind_attempts != 0 && attempts >= options.bind_attempts {
+            return Err(BindError { unbound, attempts });
+        }
+        if attempts.is_power_of_two() {
+            let why = net::Unbound::describe(&unbound);
+            tracing::warn!("the election port can't be bound yet ({attempts} attempts): {why}");
         }
         tokio::time::sleep(BIND_PAUSE).await;
     }
@@ -374,12 +386,42 @@ async fn read_hello(stream: &mut TcpStream) -> io::Result<(Hello, BytesMut)> {
 }
 
 impl Shared {
-    fn accept_at(self: &Arc<Self>, listeners: Vec<TcpListener>) {
-        let accepting = listeners.into_iter().map(|listener| {
+    /// Takes connections at these, and goes on to try the rest of this member's addresses.
+    fn accept_at(self: &Arc<Self>, listeners: Vec<TcpListener>, rest: Vec<net::Unbound>) {
+        let mut accepting = self.accepting.lock();
+        accepting.clear();
+        accepting.extend(listeners.into_iter().map(|listener| self.accept_on(listener)));
+        if !rest.is_empty() {
             let shared = Arc::clone(self);
-            self.tasks.spawn(async move { accept(shared, listener).await })
-        });
-        *self.accepting.lock() = accepting.collect();
+            accepting.push(self.tasks.spawn(async move { shared.bind_rest(rest).await }));
+        }
+    }
+
+    fn accept_on(self: &Arc<Self>, listener: TcpListener) -> AbortHandle {
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move { accept(shared, listener).await })
+    }
+
+    /// Tries the addresses that could not be bound at first, at growing intervals: one of several that
+    /// does not resolve, or whose interface is not up yet, costs the others nothing.
+    async fn bind_rest(self: Arc<Self>, mut rest: Vec<net::Unbound>) {
+        let why = net::Unbound::describe(&rest);
+        tracing::warn!("this member is not reached for elections at {why}");
+        let mut pause = BIND_PAUSE;
+        while !rest.is_empty() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(BIND_PAUSE_MAX);
+            let addresses: Vec<HostPort> = rest.into_iter().map(|unbound| unbound.at).collect();
+            let (listeners, unbound) = net::listen(&addresses, self.options.listen_on_all).await;
+            for listener in listeners {
+                if let Ok(address) = listener.local_addr() {
+                    tracing::info!("this member is reached for elections at {address} too");
+                }
+                let task = self.accept_on(listener);
+                self.accepting.lock().push(task);
+            }
+            rest = unbound;
+        }
     }
 
     fn set_peers(self: &Arc<Self>, configured: Vec<PeerAddress>) {

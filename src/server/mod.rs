@@ -2,10 +2,10 @@
 //!
 //! - `node`: the node thread, the only writer of the state; `committer`: the log thread;
 //!   `snapshotter`: the snapshot thread;
-//! - `client`: the client port, a task per connection; `lanes`: the threads they run on; `closings`: why connections end; `line`: the outbox that both sides share,
+//! - `door`: the client port during the start; `client`: later, a task per connection; `lanes`: the threads they run on; `closings`: why connections end; `line`: the outbox that both sides share,
 //!   with the ordering rule; `report`: four-letter words; `audit`: the audit log; `scrape`: the Prometheus endpoint;
 //! - `election_link`, `quorum_link`, `ensemble`: the ports between servers;
-//! - `descriptors`, `hold`, `load`, `secret`: what is taken and read at the start; `accept`, `clock`, `inbox`, `lines`, `net`, `throttle`: small tools.
+//! - `descriptors`, `hold`, `load`, `secret`: what is taken and read at the start; `ready`: says that it is over; `accept`, `clock`, `inbox`, `lines`, `net`, `throttle`: small tools.
 
 pub mod accept;
 pub mod audit;
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod closings;
 pub mod committer;
 pub mod descriptors;
+pub mod door;
 pub mod election_link;
 pub mod ensemble;
 pub mod hold;
@@ -26,6 +27,7 @@ pub mod load;
 pub mod net;
 pub mod node;
 pub mod quorum_link;
+pub mod ready;
 pub mod report;
 pub mod scrape;
 pub mod secret;
@@ -55,16 +57,13 @@ pub enum StartError {
     /// Nobody could connect.
     #[error("no clientPort is configured; hint: add clientPort=2181 to the configuration")]
     NoClientPort,
-    /// The port is taken, or the address is not this machine's.
-    #[error(
-        "can't listen on {endpoint}: {source}; hint: is another server running? \
-         clientPort and clientPortAddress choose the place"
-    )]
+    /// The port is taken, the name unknown, or the address not this machine's.
+    #[error("can't listen on {why} ({keys}); hint: {}", why.hint())]
     Bind {
-        /// Where.
-        endpoint: String,
-        /// Why not.
-        source: std::io::Error,
+        /// The keys that choose the place.
+        keys: &'static str,
+        /// Where, and why not.
+        why: net::Unbound,
     },
     /// The data can't be used.
     #[error(transparent)]
@@ -156,36 +155,76 @@ async fn serve(config: Arc<Config>, options: RunOptions) -> u8 {
         tracing::error!("can't listen for signals");
         return 1;
     };
-    let mut hold = hold::Hold::default();
-    let server = match start(&config, &mut hold).await {
-        Ok(server) => server,
-        Err(error) => {
-            tracing::error!("{error}");
-            return error.exit_code();
-        }
-    };
-    tracing::info!("serving clients on {}", server.client());
     let audit = |operation, result| {
         if config.operations.audit {
             let line = audit::server_line(operation, &audit::server_user(), result);
             tracing::info!(target: "audit", "{line}");
         }
     };
+    let mut hold = hold::Hold::default();
+    let started = tokio::select! {
+        started = start(&config, &mut hold) => started,
+        // What the start was doing ends with the process, as if it were killed: a restart begins anew.
+        name = stopped(&mut term, &mut int) => {
+            tracing::info!("stopping before clients were served: {name}");
+            return 0;
+        }
+    };
+    let server = match started {
+        Ok(server) => server,
+        Err(error) => {
+            tracing::error!("{error}");
+            audit("serverStart", "failure");
+            return error.exit_code();
+        }
+    };
     audit("serverStart", "success");
-    if let Some(path) = &options.ready_file
-        && let Err(error) = standalone::write_ready(path, server.client())
-    {
-        tracing::error!("can't write the ready file {}: {error}", path.display());
+    let mut ready = ready::Ready::new(options.ready_file, server.client());
+    let mut serving = server.serving();
+    loop {
+        if let Some(serving) = &mut serving {
+            ready.tell(*serving.borrow_and_update());
+        } else {
+            ready.tell(true);
+        }
+        tokio::select! {
+            name = stopped(&mut term, &mut int) => {
+                tracing::info!("stopping: {name}");
+                break;
+            }
+            true = changed(&mut serving) => {}
+        }
     }
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    tracing::info!("stopping");
+    ready.end();
     audit("serverStop", "invoked");
     // The node thread closes its links on this runtime, so nothing here may block it.
-    let stopped = tokio::task::spawn_blocking(move || server.stop()).await;
-    u8::from(stopped.is_err())
+    tokio::select! {
+        stopped = tokio::task::spawn_blocking(move || server.stop()) => u8::from(stopped.is_err()),
+        name = stopped(&mut term, &mut int) => {
+            tracing::warn!("{name} again: ending without waiting; what was acknowledged is on disk");
+            1
+        }
+    }
+}
+
+/// Waits for a signal to stop; its name.
+async fn stopped(
+    term: &mut tokio::signal::unix::Signal,
+    int: &mut tokio::signal::unix::Signal,
+) -> &'static str {
+    tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
+    }
+}
+
+/// Waits for news of whether clients are served; never where that doesn't change. False: there will be
+/// none.
+async fn changed(serving: &mut Option<tokio::sync::watch::Receiver<bool>>) -> bool {
+    match serving {
+        Some(serving) => serving.changed().await.is_ok(),
+        None => std::future::pending().await,
+    }
 }
 
 async fn start(config: &Arc<Config>, hold: &mut hold::Hold) -> Result<Server, StartError> {
@@ -210,6 +249,14 @@ impl Server {
         match self {
             Server::Alone(server) => server.client,
             Server::Member(member) => member.client,
+        }
+    }
+
+    /// Whether clients are served at present; None: always.
+    fn serving(&self) -> Option<tokio::sync::watch::Receiver<bool>> {
+        match self {
+            Server::Alone(_) => None,
+            Server::Member(member) => Some(member.serving.clone()),
         }
     }
 

@@ -49,14 +49,10 @@ use held::{Account, Candidate, Held};
 
 mod held;
 mod link;
+mod port;
 
 /// Bytes for one socket write, unless a single packet is longer.
 const WRITE_BATCH: usize = 256 << 10;
-/// Between attempts to bind the learner port.
-const BIND_PAUSE: Duration = Duration::from_millis(50);
-
-/// The same for the port where a follower serves observers.
-const OBSERVERS_BIND_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the port works.
 #[derive(Clone, Debug)]
@@ -69,9 +65,11 @@ pub struct Options {
     pub observer_behind_max: u64,
     /// `quorumListenOnAllIPs`: only the ports of `listen` count.
     pub listen_on_all: bool,
-    /// How long the first packet of an accepted link may take altogether, and how long binding the
-    /// port is tried.
+    /// How long the first packet of an accepted link may take altogether.
     pub first_packet: Duration,
+    /// How long a leader tries to bind its port before it says that another program holds it: as long as
+    /// its followers try to connect.
+    pub listen_patience: Duration,
     /// Largest payload of a packet and largest record of a snapshot, in bytes.
     pub record_max: usize,
     /// `tcpKeepAlive`.
@@ -127,13 +125,16 @@ pub enum Event<S> {
         /// For the log.
         reason: String,
     },
-    /// The learner port is bound.
+    /// The learner port is open.
     Listening,
-    /// The learner port can't be bound; leading is impossible.
-    ListenFailed {
+    /// Another program holds the learner port: this member can't lead at present. Said when that is found
+    /// out, and once in each attempt to lead.
+    PortHeld {
         /// For the log.
         reason: String,
     },
+    /// The learner port is this member's after [`Event::PortHeld`].
+    PortFree,
 }
 
 /// The two ports that this module opens, one at a time.
@@ -208,7 +209,11 @@ struct Shared<S> {
     /// The room of all that are no members.
     guests_room: Arc<Semaphore>,
     account: Account,
-    listener: Mutex<Option<AbortHandle>>,
+    listener: Mutex<Option<(Door, AbortHandle)>>,
+    /// The learner port while nobody is let in, who tries to get it, and whether another has it.
+    places: Mutex<Vec<net::Place>>,
+    reserving: Mutex<Option<AbortHandle>>,
+    port_held: AtomicBool,
     /// Where the two ports are: those of the options, until the membership says otherwise.
     listen: Mutex<(Vec<HostPort>, Vec<HostPort>)>,
     next: AtomicU64,
@@ -249,46 +254,15 @@ impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
             guests_room,
             account,
             listener: Mutex::new(None),
+            places: Mutex::new(Vec::new()),
+            reserving: Mutex::new(None),
+            port_held: AtomicBool::new(false),
             listen: Mutex::new(listen),
             next: AtomicU64::new(1),
             new_sink: Box::new(new_sink),
             deliver: Box::new(deliver),
         };
         QuorumLinks { shared: Arc::new(shared) }
-    }
-
-    /// Binds the learner port and takes links, until [`QuorumLinks::stop_listening`]. Told by
-    /// [`Event::Listening`] or, after some time without success, [`Event::ListenFailed`].
-    pub fn listen(&self) {
-        self.listen_at(Door::Learners);
-    }
-
-    /// The two ports are somewhere else from now on; one that is open stays where it is until it is
-    /// closed.
-    pub fn move_to(&self, learners: Vec<HostPort>, observers: Vec<HostPort>) {
-        *self.shared.listen.lock() = (learners, observers);
-    }
-
-    /// The same for the port where a follower serves observers. A failure only makes itself heard in
-    /// the log: binding is tried for ever.
-    pub fn listen_for_observers(&self) {
-        self.listen_at(Door::Observers);
-    }
-
-    fn listen_at(&self, door: Door) {
-        let mut listener = self.shared.listener.lock();
-        if let Some(before) = listener.take() {
-            before.abort();
-        }
-        let shared = Arc::clone(&self.shared);
-        *listener = Some(self.shared.tasks.spawn(async move { shared.serve(door).await }));
-    }
-
-    /// Closes whichever port is open. Links stay.
-    pub fn stop_listening(&self) {
-        if let Some(listener) = self.shared.listener.lock().take() {
-            listener.abort();
-        }
     }
 
     /// Connects to whichever of the addresses answers first, within `limit`. [`Event::Up`] or
@@ -406,53 +380,6 @@ impl LinkState {
 }
 
 impl<S: ImageSink + Send + 'static> Shared<S> {
-    async fn serve(self: Arc<Self>, door: Door) {
-        let listeners = match self.bind(door).await {
-            Ok(listeners) => listeners,
-            Err(error) => {
-                let reason =
-                    format!("learner port {}: {error}", net::listed(&self.listen.lock().0));
-                return (self.deliver)(Event::ListenFailed { reason });
-            }
-        };
-        if door == Door::Learners {
-            (self.deliver)(Event::Listening);
-        }
-        let mut accepting = tokio::task::JoinSet::new();
-        for listener in listeners {
-            let shared = Arc::clone(&self);
-            accepting.spawn(async move { shared.accept(listener, door).await });
-        }
-        while accepting.join_next().await.is_some() {}
-    }
-
-    /// The port may still belong to a predecessor for a moment.
-    async fn bind(&self, door: Door) -> io::Result<Vec<TcpListener>> {
-        let (addresses, pause) = match door {
-            Door::Learners => (self.listen.lock().0.clone(), BIND_PAUSE),
-            Door::Observers => (self.listen.lock().1.clone(), OBSERVERS_BIND_PAUSE),
-        };
-        let bind = async {
-            loop {
-                match net::listen(&addresses, self.options.listen_on_all).await {
-                    Ok(listeners) => return listeners,
-                    Err(error) => {
-                        let addresses = net::listed(&addresses);
-                        tracing::warn!(%error, %addresses, "port not bound, retrying");
-                    }
-                }
-                tokio::time::sleep(pause).await;
-            }
-        };
-        if door == Door::Observers {
-            return Ok(bind.await);
-        }
-        match tokio::time::timeout(self.options.first_packet, bind).await {
-            Ok(listeners) => Ok(listeners),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-
     async fn accept(self: Arc<Self>, listener: TcpListener, door: Door) {
         let behind_max = match door {
             Door::Learners => u64::MAX,

@@ -138,11 +138,7 @@ impl Reporter {
 
     /// The answer to a four-letter word, asked on the connection `asking`.
     pub fn answer(&self, word: Word, argument: &[u8], clients: &Clients, asking: ConnId) -> Answer {
-        let allowed = match &self.config.four_letter.whitelist {
-            Whitelist::All => word != Word::Telnet,
-            list => word.is_allowed(list),
-        };
-        if !allowed {
+        if !self.allows(word) {
             return Answer::Text(four_letter::not_whitelisted(word));
         }
         if matches!(word, Word::Mntr) || matches!(word.effect(argument), Effect::ResetServer) {
@@ -155,6 +151,8 @@ impl Reporter {
         let text = four_letter::answer(word, argument, &stats, &self.metrics);
         match word.effect(argument) {
             Effect::None => {}
+            // Refused, by the text.
+            Effect::ResetConnections | Effect::ResetServer if !stats.serving => {}
             Effect::ResetConnections => {
                 for line in &clients.shared.lines {
                     let mut line = line.lock();
@@ -170,6 +168,32 @@ impl Reporter {
             }
         }
         Answer::Text(text)
+    }
+
+    /// The answer to a four-letter word while the server starts: it has no state to tell of yet.
+    pub fn answer_early(&self, word: Word, argument: &[u8]) -> String {
+        if !self.allows(word) {
+            return four_letter::not_whitelisted(word);
+        }
+        if let Effect::SetTraceMask(mask) = word.effect(argument) {
+            self.counters.trace_mask.store(mask, Ordering::Relaxed);
+        }
+        let mut stats = Stats {
+            environment: self.environment.clone(),
+            trace_mask: self.counters.trace_mask.load(Ordering::Relaxed),
+            ..Stats::default()
+        };
+        if word == Word::Envi {
+            stats.memory = Memory::of_this_process();
+        }
+        four_letter::answer(word, argument, &stats, &self.metrics)
+    }
+
+    fn allows(&self, word: Word) -> bool {
+        match &self.config.four_letter.whitelist {
+            Whitelist::All => word != Word::Telnet,
+            list => word.is_allowed(list),
+        }
     }
 
     /// The text of the Prometheus endpoint; empty without it.

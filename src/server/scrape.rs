@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
+
 use crate::config::Config;
 use crate::ops::admin::serve_metrics;
 
@@ -13,21 +15,26 @@ use super::standalone::bind;
 /// How often recorded values are put together while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Starts the endpoint when `metricsProvider.className` is Apache's Prometheus provider and
-/// `metricsProvider.httpPort` isn't -1.
+/// Takes the endpoint's port when `metricsProvider.className` is Apache's Prometheus provider and
+/// `metricsProvider.httpPort` isn't -1. Scrapes wait until [`serve`].
 ///
 /// # Errors
-/// The port is taken: Apache doesn't start then either.
-pub async fn start(
-    config: &Config,
-    clients: &Arc<Clients>,
-) -> Result<Option<tokio::task::JoinHandle<()>>, StartError> {
+/// The port can't be had: Apache doesn't start then either.
+pub async fn listen(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let Some(endpoint) = config.metrics.prometheus.as_ref().and_then(|p| p.http.as_ref()) else {
         return Ok(None);
     };
-    let listener = bind(endpoint, None)
-        .await
-        .map_err(|source| StartError::Bind { endpoint: endpoint.to_string(), source })?;
+    let keys = "metricsProvider.httpPort and httpHost";
+    let listener = bind(endpoint, None).await.map_err(|why| StartError::Bind { keys, why })?;
+    Ok(Some(listener))
+}
+
+/// Answers scrapes.
+pub fn serve(
+    listener: Option<TcpListener>,
+    clients: &Arc<Clients>,
+) -> Option<tokio::task::JoinHandle<()>> {
+    let listener = listener?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!("serving metrics on http://{address}/metrics");
     }
@@ -40,7 +47,7 @@ pub async fn start(
             for_upkeep.shared.metrics.upkeep();
         }
     };
-    Ok(Some(tokio::spawn(async move {
+    Some(tokio::spawn(async move {
         tokio::join!(serve_metrics(listener, text), upkeep);
-    })))
+    }))
 }

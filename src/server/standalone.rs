@@ -1,7 +1,6 @@
 //! A server alone: the parts put together, started and stopped.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,12 +29,13 @@ use super::client::Clients;
 use super::clock::Clock;
 use super::committer::{Committer, CommitterOptions};
 use super::descriptors::Plan;
+use super::door::Door;
 use super::inbox::Inbox;
 use super::lanes::Lanes;
 use super::node::{Event, Node, Shared, Tallies, View};
 use super::report::Reporter;
 use super::snapshotter::Snapshotter;
-use super::{StartError, load, secret};
+use super::{StartError, load, net, secret};
 
 /// The id in the top byte of a standalone server's session ids (Apache
 /// `createSessionTrackerServerId`).
@@ -163,34 +163,26 @@ pub fn replica_options(config: &Config, passwords: Passwords, first_session_id: 
     }
 }
 
+/// Binds a port for clients or scrapes: on all addresses of the machine where the endpoint names none.
+///
+/// # Errors
+/// Why not.
+pub async fn bind(endpoint: &Endpoint, backlog: Option<u32>) -> Result<TcpListener, net::Unbound> {
+    let any = endpoint.host.is_none();
+    let at = net::HostPort::new(endpoint.host.as_deref().unwrap_or("0.0.0.0"), endpoint.port);
+    let place = net::place(&at, any).await?;
+    place.listen(i32::try_from(backlog.unwrap_or(1024)).unwrap_or(i32::MAX))
+}
+
 /// Binds the client port.
-pub async fn bind(endpoint: &Endpoint, backlog: Option<u32>) -> std::io::Result<TcpListener> {
-    let host = endpoint.host.as_deref();
-    let address = match host {
-        None => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], endpoint.port)),
-        Some(host) => {
-            tokio::net::lookup_host((host, endpoint.port)).await?.next().ok_or_else(|| {
-                std::io::Error::new(std::io::ErrorKind::AddrNotAvailable, "no such host")
-            })?
-        }
-    };
-    let open = |address: SocketAddr| -> std::io::Result<TcpListener> {
-        let domain = socket2::Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() && host.is_none() {
-            socket.set_only_v6(false)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(backlog.unwrap_or(1024)).unwrap_or(i32::MAX))?;
-        TcpListener::from_std(socket.into())
-    };
-    match open(address) {
-        // A machine without IPv6.
-        Err(_) if host.is_none() => open(SocketAddr::from(([0, 0, 0, 0], endpoint.port))),
-        result => result,
-    }
+///
+/// # Errors
+/// [`StartError::NoClientPort`], or why it can't be bound.
+pub async fn client_port(config: &Config) -> Result<TcpListener, StartError> {
+    let endpoint = config.listen.client.as_ref().ok_or(StartError::NoClientPort)?;
+    let keys = "clientPort and clientPortAddress";
+    let bound = bind(endpoint, config.listen.backlog).await;
+    bound.map_err(|why| StartError::Bind { keys, why })
 }
 
 impl Standalone {
@@ -202,12 +194,19 @@ impl Standalone {
         let descriptors = Plan::make(&config)?;
         let disk: DiskRef = RealDisk::shared();
         let clock = Clock::start();
-        let endpoint = config.listen.client.clone().ok_or(StartError::NoClientPort)?;
         // Bound before anything else is touched: a second server on one directory stops here.
-        let listener = bind(&endpoint, config.listen.backlog)
-            .await
-            .map_err(|source| StartError::Bind { endpoint: endpoint.to_string(), source })?;
+        let listener = client_port(&config).await?;
         let client = listener.local_addr().map_err(StartError::System)?;
+        let scrapes = super::scrape::listen(&config).await?;
+        let metrics = Arc::new(Metrics::new(config.metrics.prometheus.is_some()));
+        let reporter = Arc::new(Reporter::new(
+            Arc::clone(&config),
+            Arc::clone(&disk),
+            Arc::clone(&metrics),
+            client.port(),
+            clock.mono().as_millis(),
+        ));
+        let door = Door::new(listener, Arc::clone(&reporter), descriptors.clients);
         let loaded = {
             let (disk, config) = (Arc::clone(&disk), Arc::clone(&config));
             tokio::task::spawn_blocking(move || load_state(&disk, &config, &clock))
@@ -227,7 +226,7 @@ impl Standalone {
             lines: DashMap::with_hasher(crate::types::hasher()),
             lanes: Arc::clone(&lanes.entries),
             rules: rules(&config, true),
-            metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
+            metrics,
             tallies: Tallies::new(lanes.entries.count()),
             clock,
         });
@@ -252,19 +251,15 @@ impl Standalone {
             snapshot_due,
         };
         let node = node.start().map_err(StartError::System)?;
-        let started_ms = clock.mono().as_millis();
-        let reporter = Reporter::new(
-            Arc::clone(&config),
-            Arc::clone(&disk),
-            Arc::clone(&shared.metrics),
-            client.port(),
-            started_ms,
-        );
         let clients = Clients::new(&config, shared, Arc::clone(&inbox), reporter);
         let clients = Arc::new(clients.with_descriptors(descriptors.clients));
         let sweep = tokio::spawn(Arc::clone(&clients).sweep());
         let purge = tokio::spawn(purge(Arc::clone(&config), disk));
-        let scrape = super::scrape::start(&config, &clients).await?;
+        let scrape = super::scrape::serve(scrapes, &clients);
+        let (listener, visitors) = door.open().await.map_err(StartError::System)?;
+        for (stream, remote) in visitors {
+            clients.welcome(stream, remote);
+        }
         let accept = tokio::spawn(clients.accept(listener));
         let tasks = [accept, sweep, purge].into_iter().chain(scrape).collect();
         Ok(Standalone { client, inbox, node: Some(node), lanes, tasks })
@@ -334,15 +329,4 @@ fn start_committer(
         },
     )
     .map_err(StartError::System)
-}
-
-/// Writes the ready file: JSON, complete when it appears.
-///
-/// # Errors
-/// What the file system says.
-pub fn write_ready(path: &Path, client: SocketAddr) -> std::io::Result<()> {
-    let text = format!("{{\"pid\": {}, \"client\": {}}}\n", std::process::id(), client.port());
-    let tmp = path.with_extension("ready-tmp");
-    std::fs::write(&tmp, text)?;
-    std::fs::rename(&tmp, path)
 }

@@ -48,7 +48,7 @@ fn a_client_that_leaves_before_it_has_its_session_is_noticed() {
     });
     let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
     let reporter = Reporter::new(Arc::clone(&config), RealDisk::shared(), metrics, 0, 0);
-    let clients = Arc::new(Clients::new(&config, shared, Arc::clone(&inbox), reporter));
+    let clients = Arc::new(Clients::new(&config, shared, Arc::clone(&inbox), Arc::new(reporter)));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
     let address = listener.local_addr().expect("it is bound");

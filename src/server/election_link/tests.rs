@@ -304,7 +304,21 @@ async fn an_occupied_port_is_an_error_that_names_it() {
         limits: PeerLimits::default(),
     };
     let error = ElectionLinks::start(options, Inbox::new(|| {})).await.map(|_| ());
-    assert!(error.expect_err("occupied").to_string().contains(&port.to_string()));
+    let text = error.expect_err("occupied").to_string();
+    assert!(text.contains(&format!("127.0.0.1:{port}: Address already in use")), "{text}");
+}
+
+#[tokio::test]
+async fn one_own_address_that_does_not_resolve_does_not_stop_the_others() {
+    let port = free_port();
+    let several = move |o: &mut Options| {
+        let unknown = HostPort::new("no-such-host.invalid", 3888);
+        o.listen = vec![unknown, HostPort::new("127.0.0.1", port)];
+    };
+    let mut a = Node::start_with(1, &[], several).await;
+    let b = Node::start(2, &[(1, port)]).await;
+    b.links.send(ServerId(1), text("vote"));
+    assert_eq!(a.receive().await, (2, text("vote")));
 }
 
 #[tokio::test]

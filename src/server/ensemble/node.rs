@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::RwLockWriteGuard;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::time::{Instant as Due, Sleep};
 
@@ -69,10 +69,41 @@ pub struct Node {
     pub leader_serves: bool,
     /// `fsync.warningthresholdms`.
     pub warn_above: Duration,
-    /// From [`Node::runtime`]: the links live on it.
-    pub runtime: Runtime,
+    /// The links live on it.
+    pub runtime: NodeRuntime,
+    /// Told whether clients are served here.
+    pub serves: watch::Sender<bool>,
     /// Told where clients are to connect, when the membership says so.
     pub client_addresses: watch::Sender<Option<HostPort>>,
+}
+
+/// The node thread's runtime, until the thread has it. Where there never is a thread (the start failed,
+/// or a signal cut it short) it ends without waiting: a runtime that waits for its tasks on a thread of
+/// another one panics.
+#[derive(Debug)]
+pub struct NodeRuntime(Option<Runtime>);
+
+impl NodeRuntime {
+    /// A runtime on which nothing moves before the thread runs.
+    ///
+    /// # Errors
+    /// When the system has no reactor to give.
+    pub fn new() -> std::io::Result<NodeRuntime> {
+        Ok(NodeRuntime(Some(Builder::new_current_thread().enable_all().build()?)))
+    }
+
+    /// The way in; None once the thread has it.
+    pub fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref().map(Runtime::handle)
+    }
+}
+
+impl Drop for NodeRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// What the thread keeps from turn to turn.
@@ -101,17 +132,13 @@ struct Surroundings {
     client_addresses: watch::Sender<Option<HostPort>>,
     /// The membership's text, where it has changed.
     membership: Option<String>,
+    /// `leaderServes`.
+    leader_serves: bool,
+    /// Told whether clients are served here.
+    serves: watch::Sender<bool>,
 }
 
 impl Node {
-    /// The thread's runtime, for the links; nothing on it moves before the thread runs.
-    ///
-    /// # Errors
-    /// When the system has no reactor to give.
-    pub fn runtime() -> std::io::Result<Runtime> {
-        Builder::new_current_thread().enable_all().build()
-    }
-
     /// Starts the thread.
     ///
     /// # Errors
@@ -135,12 +162,15 @@ impl Node {
                 away_since: None,
                 client_addresses: self.client_addresses,
                 membership: None,
+                leader_serves: self.leader_serves,
+                serves: self.serves,
             },
             inbox: self.inbox,
             reports: Vec::new(),
         };
-        let runtime = self.runtime;
+        let mut runtime = self.runtime;
         std::thread::Builder::new().name("node".into()).spawn(move || {
+            let Some(runtime) = runtime.0.take() else { return };
             // A task like those of the links: they wake it without a system call.
             let ended = runtime.block_on(runtime.spawn(running.run()));
             if ended.is_err() {
@@ -213,10 +243,6 @@ impl Running {
             Handled::Synced(done) => self.around.figures.synced(&done),
             Handled::SnapshotDue => self.node.snapshot_due = true,
             Handled::Loaded(state) => self.node.loaded(now, *state, &mut self.around),
-            Handled::CannotListen(reason) => {
-                tracing::error!("{reason}; this server can't lead, so it stops");
-                std::process::exit(EXIT_UNEXPECTED);
-            }
             Handled::Failed(error) => {
                 tracing::error!(
                     "{error}; nobody knows now what is on disk, so the server stops. Nothing that \
@@ -454,8 +480,12 @@ impl Surroundings {
             proposal_sizes: self.figures.proposal_sizes,
             ..LeaderStats::default()
         });
+        // Apache does not show the server of a leader that serves no clients to its client port either:
+        // `isro` says null, and most words that nobody serves here.
+        let clients = serving && (self.leader_serves || !leading);
+        self.serves.send_if_modified(|serves| std::mem::replace(serves, clients) != clients);
         *self.shared.view.write() = View {
-            serving,
+            serving: clients,
             mode,
             // Apache's read-only server knows nothing of the ensemble.
             peer_state: (!read_only).then_some(state),

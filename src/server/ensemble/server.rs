@@ -9,11 +9,12 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use parking_lot::RwLock;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::config_files::ConfigFiles;
 use super::disk;
-use super::node::Node;
+use super::node::{Node, NodeRuntime};
 use super::setup::Setup;
 use super::shell::Shell;
 use crate::config::dynamic::HostPort;
@@ -30,12 +31,13 @@ use crate::server::build::{Build, LoadTimes};
 use crate::server::client::Clients;
 use crate::server::clock::Clock;
 use crate::server::descriptors::Plan;
+use crate::server::door::Door;
 use crate::server::inbox::Inbox;
 use crate::server::lanes::Lanes;
 use crate::server::node::{Event, Shared, Tallies, View};
 use crate::server::report::Reporter;
 use crate::server::snapshotter::Snapshotter;
-use crate::server::standalone::{bind, purge, replica_options, rules, watch_limits};
+use crate::server::standalone::{bind, client_port, purge, replica_options, rules, watch_limits};
 use crate::server::{StartError, load};
 use crate::state::StateMachine;
 use crate::state::watch::WatchTable;
@@ -48,6 +50,8 @@ use crate::zab::Membership;
 pub struct EnsembleMember {
     /// Where clients connect.
     pub client: SocketAddr,
+    /// Whether clients are served: in a quorum, or read-only.
+    pub serving: watch::Receiver<bool>,
     inbox: Arc<Inbox<Event>>,
     node: Option<JoinHandle<()>>,
     lanes: Lanes,
@@ -89,7 +93,10 @@ async fn accept(
                 accepting = AbortOnDrop(tokio::spawn(Arc::clone(&clients).accept(listener)));
                 endpoint = wanted;
             }
-            Err(error) => tracing::error!("client address {wanted} can't be bound: {error}"),
+            Err(why) => tracing::error!(
+                "clients can't connect at a new address: {why}; hint: {}",
+                why.hint()
+            ),
         }
     }
     std::future::pending::<()>().await;
@@ -144,10 +151,18 @@ impl EnsembleMember {
         let mut setup = Setup::new(&config)?.with_limits(&descriptors.peer_limits());
         let endpoint = config.listen.client.clone().ok_or(StartError::NoClientPort)?;
         // Bound before anything else is touched: a second server on one directory stops here.
-        let listener = bind(&endpoint, config.listen.backlog)
-            .await
-            .map_err(|source| StartError::Bind { endpoint: endpoint.to_string(), source })?;
+        let listener = client_port(&config).await?;
         let client = listener.local_addr().map_err(StartError::System)?;
+        let scrapes = crate::server::scrape::listen(&config).await?;
+        let metrics = Arc::new(Metrics::new(config.metrics.prometheus.is_some()));
+        let reporter = Arc::new(Reporter::new(
+            Arc::clone(&config),
+            Arc::clone(&disk),
+            Arc::clone(&metrics),
+            client.port(),
+            clock.mono().as_millis(),
+        ));
+        let door = Door::new(listener, Arc::clone(&reporter), descriptors.clients);
         let disk_options = disk_options(&config, &disk);
         let (started, times) = {
             let (config, options) = (Arc::clone(&config), disk_options.clone());
@@ -219,7 +234,7 @@ impl EnsembleMember {
             lines: DashMap::with_hasher(crate::types::hasher()),
             lanes: Arc::clone(&lanes.entries),
             rules: rules(&config, false),
-            metrics: Arc::new(Metrics::new(config.metrics.prometheus.is_some())),
+            metrics,
             tallies: Tallies::new(lanes.entries.count()),
             clock,
         });
@@ -239,10 +254,11 @@ impl EnsembleMember {
             configs.back_up(&config);
         }
         let delivering = Arc::clone(&inbox);
-        let runtime = Node::runtime().map_err(StartError::System)?;
+        let runtime = NodeRuntime::new().map_err(StartError::System)?;
+        let links = runtime.handle().cloned().unwrap_or_else(Handle::current);
         let shell = Shell::start(
             &setup,
-            runtime.handle().clone(),
+            links,
             disk_options,
             log,
             configs,
@@ -251,6 +267,7 @@ impl EnsembleMember {
         )
         .await?;
         let (client_addresses, addresses) = watch::channel(None);
+        let (serves, serving) = watch::channel(false);
         let node = Node {
             shared: Arc::clone(&shared),
             inbox: Arc::clone(&inbox),
@@ -263,25 +280,23 @@ impl EnsembleMember {
             leader_serves: config.quorum.leader_serves,
             warn_above: Duration::from_millis(config.storage.fsync_warning_threshold_ms),
             runtime,
+            serves,
             client_addresses,
         };
         let node = node.start().map_err(StartError::System)?;
-        let reporter = Reporter::new(
-            Arc::clone(&config),
-            Arc::clone(&disk),
-            Arc::clone(&shared.metrics),
-            client.port(),
-            clock.mono().as_millis(),
-        );
         let clients = Clients::new(&config, shared, Arc::clone(&inbox), reporter);
         let clients = Arc::new(clients.with_descriptors(descriptors.clients));
         let sweep = tokio::spawn(Arc::clone(&clients).sweep());
         let purge = tokio::spawn(purge(Arc::clone(&config), disk));
-        let scrape = crate::server::scrape::start(&config, &clients).await?;
+        let scrape = crate::server::scrape::serve(scrapes, &clients);
         let backlog = config.listen.backlog;
+        let (listener, visitors) = door.open().await.map_err(StartError::System)?;
+        for (stream, remote) in visitors {
+            clients.welcome(stream, remote);
+        }
         let accept = tokio::spawn(accept(clients, listener, endpoint, backlog, addresses));
         let tasks = [accept, sweep, purge].into_iter().chain(scrape).collect();
-        Ok(EnsembleMember { client, inbox, node: Some(node), lanes, tasks })
+        Ok(EnsembleMember { client, serving, inbox, node: Some(node), lanes, tasks })
     }
 
     /// Leaves the ensemble; what was acknowledged is durable already.

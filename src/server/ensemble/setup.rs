@@ -155,6 +155,7 @@ impl Setup {
             observer_behind_max: quorum.observer_master_size_limit_bytes,
             listen_on_all: quorum.listen_on_all_ips,
             first_packet: peer.init_time(),
+            listen_patience: connect_time,
             record_max: config.jute_max_buffer() + RECORD_EXTRA.max(config.jute_max_buffer()),
             keep_alive: quorum.tcp_keep_alive,
             limits: PeerLimits::default(),

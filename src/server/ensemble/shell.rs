@@ -17,7 +17,8 @@ use crate::proto::election::Notification;
 use crate::proto::jute::Write;
 use crate::proto::quorum::PacketKind::{FollowerInfo, ObserverInfo};
 use crate::proto::quorum::QuorumPacket;
-use crate::server::election_link::{BindError, ElectionLinks, Inbox};
+use crate::server::StartError;
+use crate::server::election_link::{ElectionLinks, Inbox};
 use crate::server::lines::Lines;
 use crate::server::net::HostPort;
 use crate::server::quorum_link::{self, QuorumLinks, Room, SnapshotSource};
@@ -50,8 +51,6 @@ pub enum Handled {
     Synced(crate::storage::Committed),
     /// Enough was logged for a snapshot.
     SnapshotDue,
-    /// This server's learner port can't be opened: it can't lead.
-    CannotListen(String),
     /// The disk failed: end the process.
     Failed(crate::storage::Error),
 }
@@ -81,6 +80,8 @@ pub struct Shell {
     /// Of the lines about links that are no member's.
     lines: Lines,
     unreachable: BTreeSet<ServerId>,
+    /// Another program holds the learner port.
+    port_held: bool,
     /// What this turn sends, encoded, by link.
     outgoing: Map<LinkId, BytesMut>,
     /// What this turn asks of the disk.
@@ -98,7 +99,7 @@ impl Shell {
     /// must not block; `clock` is the clock of the events' times.
     ///
     /// # Errors
-    /// When the election port can't be bound: the process ends with code 14.
+    /// When the election port can't be bound (the process ends with code 14), or there is no thread.
     pub async fn start(
         setup: &Setup,
         links: tokio::runtime::Handle,
@@ -107,7 +108,7 @@ impl Shell {
         configs: Option<ConfigFiles>,
         clock: impl Fn() -> Instant + Send + 'static,
         deliver: impl Fn(Event) + Send + Sync + 'static,
-    ) -> Result<Shell, BindError> {
+    ) -> Result<Shell, StartError> {
         let deliver: Deliver = Arc::new(deliver);
         let waking = Arc::clone(&deliver);
         let inbox = Inbox::new(move || waking(Event::Votes));
@@ -123,9 +124,9 @@ impl Shell {
         );
         let reporting = Arc::clone(&deliver);
         let report = move |report| reporting(Event::Disk(report));
-        let disk = DiskThread::start(disk_options.clone(), log, configs, clock, report).map_err(
-            |source| BindError { address: "log thread".to_owned(), attempts: 1, source },
-        )?;
+        let disk = DiskThread::start(disk_options.clone(), log, configs, clock, report)
+            .map_err(StartError::System)?;
+        links.reserve();
         Ok(Shell {
             election,
             inbox,
@@ -143,6 +144,7 @@ impl Shell {
             guests: Guests::default(),
             lines: Lines::default(),
             unreachable: BTreeSet::new(),
+            port_held: false,
             outgoing: map(),
             jobs: Vec::new(),
         })
@@ -258,9 +260,25 @@ impl Shell {
                 peer.handle_link(now, link, LinkEvent::Down);
             }
             Link::Listening => {}
-            Link::ListenFailed { reason } => return Handled::CannotListen(reason),
+            Link::PortHeld { reason } => self.port_held(now, peer, Some(&reason)),
+            Link::PortFree => self.port_held(now, peer, None),
         }
         Handled::Done
+    }
+
+    /// Another program holds the learner port, for this reason, or has given it up.
+    fn port_held(&mut self, now: Instant, peer: &mut Peer, reason: Option<&str>) {
+        let before = std::mem::replace(&mut self.port_held, reason.is_some());
+        match reason {
+            // Who has no vote needs the port only when that changes.
+            _ if !peer.options().membership.is_voter(peer.id()) => {}
+            Some(reason) if !before => tracing::error!(
+                "this member can't lead, and lets others, until its quorum port is free: {reason}"
+            ),
+            None if before => tracing::info!("the quorum port is free: this member can lead"),
+            _ => {}
+        }
+        peer.set_port_held(now, reason.is_some());
     }
 
     /// Carries out an action, or gives it back if it is the node thread's.

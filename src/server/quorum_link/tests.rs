@@ -60,6 +60,7 @@ impl Node {
             observer_behind_max: 1 << 20,
             listen_on_all: false,
             first_packet: PATIENCE,
+            listen_patience: Duration::from_millis(10),
             record_max: 1 << 20,
             keep_alive: false,
             limits: PeerLimits::default(),
@@ -333,10 +334,32 @@ async fn the_port_is_free_again_after_leading() {
     leader.listen().await;
     let mut other = Node::with(|o| {
         o.listen = vec![HostPort::new("127.0.0.1", leader.port)];
-        o.first_packet = Duration::from_millis(10);
     });
     other.links.listen();
-    assert!(matches!(other.event().await, Event::ListenFailed { .. }));
+    assert!(matches!(other.event().await, Event::PortHeld { .. }));
+    // It goes on trying, and has it in the end.
+    leader.links.shut_down().await;
+    assert!(matches!(other.event().await, Event::PortFree));
+    assert!(matches!(other.event().await, Event::Listening));
+}
+
+#[tokio::test]
+async fn a_held_port_is_known_before_it_is_needed() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = holder.local_addr().expect("address").port();
+    let mut node = Node::with(|o| o.listen = vec![HostPort::new("127.0.0.1", port)]);
+    node.links.reserve();
+    let Event::PortHeld { reason } = node.event().await else { panic!("not said") };
+    assert!(reason.contains(&format!("127.0.0.1:{port}")), "{reason}");
+    drop(holder);
+    assert!(matches!(node.event().await, Event::PortFree));
+    // Taken, but closed: a stranger is refused until this member leads.
+    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    node.listen().await;
+    drop(TcpStream::connect(("127.0.0.1", port)).await.expect("it leads"));
+    assert!(matches!(node.event().await, Event::Down { .. }));
+    node.links.stop_listening();
+    node.listen().await;
 }
 
 /// A learner that has dialled a hand-made leader, and the leader's end.
