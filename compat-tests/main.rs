@@ -17,6 +17,7 @@ mod harness;
 mod odd_starts;
 mod quorum;
 mod report;
+mod start;
 mod suites;
 mod wire;
 
@@ -38,6 +39,7 @@ fn main() {
     ensemble::add(&mut suite);
     wire::add(&mut suite);
     quorum::add(&mut suite);
+    start::add(&mut suite);
     data::add(&mut suite);
     report::add(&mut suite);
     let (lines, ok) = suite.run();

@@ -227,15 +227,31 @@ async fn changed(serving: &mut Option<tokio::sync::watch::Receiver<bool>>) -> bo
     }
 }
 
+/// Starts a server. Every step that touches a file is done on a thread for such work: a file system
+/// that does not answer holds up neither signals nor probes.
 async fn start(config: &Arc<Config>, hold: &mut hold::Hold) -> Result<Server, StartError> {
-    hold.take(config)?;
+    take(config, hold).await?;
     let server = if config.is_distributed() {
         Server::Member(EnsembleMember::start(Arc::clone(config)).await?)
     } else {
         Server::Alone(Standalone::start(Arc::clone(config)).await?)
     };
-    hold.take(config)?;
+    take(config, hold).await?;
     Ok(server)
+}
+
+async fn take(config: &Arc<Config>, hold: &mut hold::Hold) -> Result<(), StartError> {
+    let (config, mut taken) = (Arc::clone(config), std::mem::take(hold));
+    *hold = blocking(move || taken.take(&config).map(|()| taken)).await?;
+    Ok(())
+}
+
+/// Does a step of the start that may wait for a disk.
+async fn blocking<T: Send + 'static>(
+    step: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    let done = tokio::task::spawn_blocking(step).await;
+    done.map_err(|e| StartError::System(std::io::Error::other(e)))?
 }
 
 /// Either kind of server.

@@ -209,12 +209,9 @@ impl Standalone {
         let door = Door::new(listener, Arc::clone(&reporter), descriptors.clients);
         let loaded = {
             let (disk, config) = (Arc::clone(&disk), Arc::clone(&config));
-            tokio::task::spawn_blocking(move || load_state(&disk, &config, &clock))
-                .await
-                .map_err(|e| StartError::System(std::io::Error::other(e)))??
+            super::blocking(move || load_state(&disk, &config, &clock)).await?
         };
-        let (state, last, snapshot_due, times) = loaded;
-        let passwords = secret::standalone(&config.data_dir, &state).map_err(StartError::Secret)?;
+        let (state, last, snapshot_due, times, passwords) = loaded;
         let first_id = Sessions::first_id(STANDALONE_ID, clock.wall().0);
         let options = replica_options(&config, passwords, first_id);
         let replica = Replica::standalone(options, &state, clock.now());
@@ -278,7 +275,7 @@ impl Standalone {
     }
 }
 
-type State = (StateMachine, crate::types::Zxid, bool, LoadTimes);
+type State = (StateMachine, crate::types::Zxid, bool, LoadTimes, Passwords);
 
 fn load_state(disk: &DiskRef, config: &Config, clock: &Clock) -> Result<State, StartError> {
     let (mut loaded, times) = load::load(disk, config, clock)?;
@@ -290,7 +287,9 @@ fn load_state(disk: &DiskRef, config: &Config, clock: &Clock) -> Result<State, S
     }
     let replayed = loaded.replayed;
     let due = replayed > u64::from(config.storage.snap_count) / 2;
-    Ok((loaded.state, loaded.last, due, times))
+    let passwords =
+        secret::standalone(&config.data_dir, &loaded.state).map_err(StartError::Secret)?;
+    Ok((loaded.state, loaded.last, due, times, passwords))
 }
 
 fn start_committer(

@@ -79,7 +79,8 @@ impl<H: Host> World<H> {
             Fault::DamageLog => self.damage(host),
             Fault::HoldPort => {
                 self.cover("fault: quorum port held");
-                self.hold_port(host);
+                let answers = self.random.permille(500);
+                self.hold_port(host, answers);
                 let end = self.now() + self.random.between(1_000, 8_000_000);
                 self.at(end, What::Undo(Undo::Port(host)));
             }

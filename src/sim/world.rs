@@ -73,6 +73,8 @@ pub(super) struct Slot<H> {
     listening: bool,
     /// Another program holds its quorum port.
     port_held: bool,
+    /// That program takes connections, and says nothing on them.
+    holder_answers: bool,
     /// It leads, or tries to, and has not got its quorum port: since which attempt.
     wants_port: Option<u64>,
     listens: u64,
@@ -139,6 +141,7 @@ impl<H: Host> World<H> {
             life: 0,
             listening: false,
             port_held: false,
+            holder_answers: false,
             wants_port: None,
             listens: 0,
             lines: BTreeMap::new(),

@@ -300,6 +300,9 @@ pub enum Why {
     /// The leader could not be reached.
     #[error("leader {0} can't be reached")]
     LeaderUnreachable(ServerId),
+    /// Whom an election chose looks for a leader itself, before it has led.
+    #[error("server {0}, which was to lead, looks for a leader itself")]
+    LeaderLooks(ServerId),
     /// The leader was silent for too long.
     #[error("leader {0} is silent")]
     LeaderSilent(ServerId),

@@ -139,7 +139,7 @@ impl Core {
             unreachable: BTreeSet::new(),
             master_turn: options.id.0.unsigned_abs() as usize,
             silent: None,
-            port_held: false,
+            port_held: options.port_held,
             seen,
             suggested: None,
             stats: Stats::default(),

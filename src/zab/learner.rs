@@ -212,6 +212,12 @@ impl Learner {
         self.observer
     }
 
+    /// Whether its leader has not said a word yet.
+    pub fn awaits_leader(&self) -> bool {
+        let began = matches!(self.phase, Phase::Connecting { .. } | Phase::AwaitingEpoch);
+        began && self.source == self.leader
+    }
+
     pub fn is_serving(&self) -> bool {
         self.phase == Phase::Serving
     }

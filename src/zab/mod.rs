@@ -319,11 +319,18 @@ impl Peer {
                     let notification = self.core.settled_notification(self.state());
                     self.core.act(Action::SendNotification { to: from, notification });
                 }
-                if let Role::Leading(leader) = &mut self.role
-                    && n.state == ServerState::Looking
-                    && voter
-                {
-                    leader.handle_vote(&mut self.core, from, &n);
+                match &mut self.role {
+                    _ if n.state != ServerState::Looking || !voter => {}
+                    Role::Leading(leader) => leader.handle_vote(&mut self.core, from, &n),
+                    // In a later round than the one that chose it: it has given up. Its port may be
+                    // another program's, which takes our link and never says a word.
+                    Role::Learning(learner) => {
+                        let chosen = learner.leader() == from && n.round > self.core.round;
+                        if chosen && learner.awaits_leader() {
+                            self.core.leave(Why::LeaderLooks(from));
+                        }
+                    }
+                    _ => {}
                 }
             }
             Role::Stopped => {}

@@ -53,6 +53,9 @@ pub struct Options {
     pub reconfig: Option<ConfigReader>,
     /// A config that was proposed when this server stopped, and may have been committed.
     pub seen: Option<Membership>,
+    /// Another program holds this server's quorum port at the start, see
+    /// [`Peer::set_port_held`](super::Peer::set_port_held).
+    pub port_held: bool,
     /// The counter at which a leader steps down, so that a new epoch begins: 0xffffffff. Lower in
     /// tests, which can't wait for so many transactions.
     pub counter_limit: u32,
@@ -85,6 +88,7 @@ impl Options {
             guests_max: 128,
             reconfig: None,
             seen: None,
+            port_held: false,
             counter_limit: Zxid::COUNTER_MAX,
             #[cfg(any(test, feature = "sim"))]
             mutant: None,

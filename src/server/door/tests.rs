@@ -14,7 +14,7 @@ async fn door() -> (Door, SocketAddr) {
     let reporter = Reporter::new(Arc::new(loaded.config), RealDisk::shared(), metrics, 0, 0);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = listener.local_addr().expect("address");
-    (Door::new(listener, Arc::new(reporter)), address)
+    (Door::new(listener, Arc::new(reporter), 512), address)
 }
 
 async fn four(address: SocketAddr, word: &[u8]) -> String {

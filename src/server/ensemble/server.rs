@@ -38,7 +38,7 @@ use crate::server::node::{Event, Shared, Tallies, View};
 use crate::server::report::Reporter;
 use crate::server::snapshotter::Snapshotter;
 use crate::server::standalone::{bind, client_port, purge, replica_options, rules, watch_limits};
-use crate::server::{StartError, load};
+use crate::server::{StartError, blocking, load, net, secret};
 use crate::state::StateMachine;
 use crate::state::watch::WatchTable;
 use crate::storage::disk::DiskRef;
@@ -131,7 +131,7 @@ fn passwords(config: &Config) -> Result<Passwords, StartError> {
     match &config.sessions.secret_file {
         None => Ok(Passwords::Apache),
         Some(path) => {
-            let refuse = |error| StartError::Secret(crate::server::secret::named(path, error));
+            let refuse = |error| StartError::Secret(secret::named(path, error));
             let text = std::fs::read(path).map_err(refuse)?;
             let secret = session_secret(&text).map_err(|why| refuse(std::io::Error::other(why)))?;
             Ok(Passwords::Secret { secret: secret.to_vec(), taken_over: Default::default() })
@@ -163,11 +163,13 @@ impl EnsembleMember {
             clock.mono().as_millis(),
         ));
         let door = Door::new(listener, Arc::clone(&reporter), descriptors.clients);
+        let reserved = net::reserve(&setup.links.listen, setup.links.listen_on_all).await;
+        setup.peer.port_held = reserved.0.is_empty();
         let disk_options = disk_options(&config, &disk);
-        let (started, times) = {
+        let (started, times, passwords, configs) = {
             let (config, options) = (Arc::clone(&config), disk_options.clone());
             let recent = setup.peer.commit_log_count;
-            let work = move || -> Result<(start::Started, LoadTimes), StartError> {
+            blocking(move || {
                 let times = LoadTimes::start(clock);
                 let log_options = LogOptions {
                     prealloc_bytes: config.storage.preallocate_bytes,
@@ -181,11 +183,13 @@ impl EnsembleMember {
                 if started.fresh {
                     load::write_snapshot(&options.disk, &config, &mut started.state)?;
                 }
-                Ok((started, times))
-            };
-            tokio::task::spawn_blocking(work)
-                .await
-                .map_err(|e| StartError::System(std::io::Error::other(e)))??
+                let configs = ConfigFiles::of(&config);
+                if let Some(configs) = &configs {
+                    configs.back_up(&config);
+                }
+                Ok((started, times, passwords(&config)?, configs))
+            })
+            .await?
         };
         let last = started.disk.last;
         load::say(&started.origin, &started.notes, started.replayed, last, &started.state);
@@ -200,7 +204,7 @@ impl EnsembleMember {
         }
         state.init_config(&text, version, now.wall, &mut Vec::new());
         let first_id = Sessions::first_id(me.0, now.wall.0);
-        let options = replica_options(&config, passwords(&config)?, first_id);
+        let options = replica_options(&config, passwords, first_id);
         setup.peer.tick = Duration::from_millis(config.timing.tick_time_ms.into());
         let mut member = Member::new(options, setup.peer.clone(), disk_state, &state, now)?
             .with_local_sessions(LocalSessions {
@@ -249,10 +253,6 @@ impl EnsembleMember {
             move || done.send(Event::SnapshotDone),
         )
         .map_err(StartError::System)?;
-        let configs = ConfigFiles::of(&config);
-        if let Some(configs) = &configs {
-            configs.back_up(&config);
-        }
         let delivering = Arc::clone(&inbox);
         let runtime = NodeRuntime::new().map_err(StartError::System)?;
         let links = runtime.handle().cloned().unwrap_or_else(Handle::current);
@@ -262,6 +262,7 @@ impl EnsembleMember {
             disk_options,
             log,
             configs,
+            reserved,
             move || clock.mono(),
             move |event| delivering.send(Event::Quorum(event)),
         )

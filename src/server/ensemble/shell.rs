@@ -20,7 +20,7 @@ use crate::proto::quorum::QuorumPacket;
 use crate::server::StartError;
 use crate::server::election_link::{ElectionLinks, Inbox};
 use crate::server::lines::Lines;
-use crate::server::net::HostPort;
+use crate::server::net::{HostPort, Place, Unbound};
 use crate::server::quorum_link::{self, QuorumLinks, Room, SnapshotSource};
 use crate::state::{StateLoader, StateMachine};
 use crate::storage::TxnLog;
@@ -96,7 +96,8 @@ const OUTGOING_MAX: usize = 128 << 10;
 impl Shell {
     /// Opens the election port and starts the log thread. Links to learners and to the leader will
     /// live on `links`, the runtime of the node thread. `deliver` takes events from any thread and
-    /// must not block; `clock` is the clock of the events' times.
+    /// must not block; `clock` is the clock of the events' times. `learner_port` is what could be had
+    /// of this member's learner port.
     ///
     /// # Errors
     /// When the election port can't be bound (the process ends with code 14), or there is no thread.
@@ -106,6 +107,7 @@ impl Shell {
         disk_options: disk::Options,
         log: TxnLog,
         configs: Option<ConfigFiles>,
+        learner_port: (Vec<Place>, Vec<Unbound>),
         clock: impl Fn() -> Instant + Send + 'static,
         deliver: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Shell, StartError> {
@@ -126,7 +128,12 @@ impl Shell {
         let report = move |report| reporting(Event::Disk(report));
         let disk = DiskThread::start(disk_options.clone(), log, configs, clock, report)
             .map_err(StartError::System)?;
-        links.reserve();
+        let (places, unbound) = learner_port;
+        let port_held = places.is_empty();
+        if port_held && setup.peer.membership.is_voter(setup.peer.id) {
+            say_port_held(&Unbound::describe(&unbound));
+        }
+        links.keep(places);
         Ok(Shell {
             election,
             inbox,
@@ -144,7 +151,7 @@ impl Shell {
             guests: Guests::default(),
             lines: Lines::default(),
             unreachable: BTreeSet::new(),
-            port_held: false,
+            port_held,
             outgoing: map(),
             jobs: Vec::new(),
         })
@@ -272,9 +279,7 @@ impl Shell {
         match reason {
             // Who has no vote needs the port only when that changes.
             _ if !peer.options().membership.is_voter(peer.id()) => {}
-            Some(reason) if !before => tracing::error!(
-                "this member can't lead, and lets others, until its quorum port is free: {reason}"
-            ),
+            Some(reason) if !before => say_port_held(reason),
             None if before => tracing::info!("the quorum port is free: this member can lead"),
             _ => {}
         }
@@ -395,4 +400,10 @@ impl Shell {
         self.election.shut_down().await;
         self.disk.stop();
     }
+}
+
+fn say_port_held(reason: &str) {
+    tracing::error!(
+        "this member can't lead, and lets others, until its quorum port is free: {reason}"
+    );
 }

@@ -17,6 +17,17 @@ const PATIENT_PAUSE: Duration = Duration::from_secs(1);
 const RETRIES_AFTER_LEADING: u32 = 3;
 
 impl<S: ImageSink + Send + 'static> QuorumLinks<S> {
+    /// Has the learner port here, not opened yet. Without any of it another program has it; it is tried
+    /// on, and [`Event::PortFree`] tells of success.
+    pub fn keep(&self, places: Vec<net::Place>) {
+        let held = places.is_empty();
+        *self.shared.places.lock() = places;
+        if held {
+            self.shared.port_held.store(true, Ordering::Relaxed);
+            self.reserve();
+        }
+    }
+
     /// Takes the learner port without opening it; tries until it has it. Told by [`Event::PortHeld`] and
     /// [`Event::PortFree`].
     pub fn reserve(&self) {

@@ -259,7 +259,7 @@ fn c9_a_leader_that_was_replaced_in_its_sleep_answers_no_sync() {
 #[test]
 fn a_member_whose_quorum_port_is_held_lets_another_lead() {
     let mut world = World::<PeerHost>::stopped(Params::calm(3, 0), 1);
-    world.hold_port(2);
+    world.hold_port(2, false);
     (0..3).for_each(|host| world.boot(host));
     assert!(world.run_while_not(3_000_000, World::has_converged), "nobody leads");
     assert_eq!(world.leader(), Some(1));
@@ -277,7 +277,7 @@ fn a_held_quorum_port_costs_seconds_and_not_the_service() {
     let mut world = calm(3, 0, 3);
     assert_eq!(world.leader(), Some(2));
     world.kill(2, false);
-    world.hold_port(2);
+    world.hold_port(2, false);
     let fallen = world.now();
     world.boot(2);
     another_leads(&mut world, 2);
@@ -296,4 +296,17 @@ fn a_held_quorum_port_costs_seconds_and_not_the_service() {
     assert!(world.run_while_not(3_000_000, |w| w.leader() == Some(2)), "2 can lead now");
     world.boot(1);
     converge(&mut world);
+}
+
+/// The program that holds the port of the one whom all elect takes their links, and says nothing on them:
+/// they leave when that one looks for a leader again, not after `initLimit`.
+#[test]
+fn a_stranger_at_the_quorum_port_is_not_waited_for() {
+    for seed in 0..20 {
+        let mut world = World::<PeerHost>::stopped(Params::calm(3, 0), seed);
+        world.hold_port(2, true);
+        (0..3).for_each(|host| world.boot(host));
+        assert!(world.run_while_not(3_000_000, World::has_converged), "nobody leads, seed {seed}");
+        assert_ne!(world.leader(), Some(2));
+    }
 }

@@ -90,9 +90,10 @@ impl<H: Host> World<H> {
 
     /// Another program takes a server's quorum port, or has it when that one starts. Whether the
     /// server notices before it needs the port is a matter of chance.
-    pub(in crate::sim) fn hold_port(&mut self, host: usize) {
+    pub(in crate::sim) fn hold_port(&mut self, host: usize, answers: bool) {
         if !self.slots[host].listening {
             self.slots[host].port_held = true;
+            self.slots[host].holder_answers = answers;
             self.find_port_held(host);
         }
     }
@@ -141,6 +142,7 @@ impl<H: Host> World<H> {
                     crate::zab::Why::Started => "looking: started",
                     crate::zab::Why::LeaderGone(_) => "looking: leader gone",
                     crate::zab::Why::LeaderUnreachable(_) => "looking: leader unreachable",
+                    crate::zab::Why::LeaderLooks(_) => "looking: leader looks",
                     crate::zab::Why::LeaderSilent(_) => "looking: leader silent",
                     crate::zab::Why::LeaderMisbehaved { .. } => "looking: leader misbehaved",
                     crate::zab::Why::QuorumLost => "looking: quorum lost",

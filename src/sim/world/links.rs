@@ -136,6 +136,15 @@ impl<H: Host> World<H> {
             return self.at(at, What::Dialled { host, life, link, conn: None });
         }
         let at = self.now + self.delay();
+        if self.slots[to].port_held && !self.slots[to].listening && self.slots[to].holder_answers {
+            self.cover("connected to another program");
+            let ends = [
+                End { host, life, link, open: true },
+                End { host: to, life: u64::MAX, link: LinkId(0), open: true },
+            ];
+            let conn = self.network.connect(ends);
+            return self.at(at, What::Dialled { host, life, link, conn: Some(conn) });
+        }
         if !self.slots[to].listening || self.slots[to].value.is_none() {
             self.cover("connect refused");
             return self.at(at, What::Dialled { host, life, link, conn: None });
