@@ -31,6 +31,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("mixed", "Ensembles of both"),
     ("migration", "From Apache to rookeeper and back, member by member, under load"),
     ("quorum", "Between members of both kinds, in every arrangement"),
+    ("start", "Before a server serves: each step of its start with something wrong in it"),
 ];
 
 type Results = BTreeMap<(String, String), (String, String, String)>;

@@ -170,3 +170,59 @@ fn a_single_voter_elects_itself_at_once() {
     let mut e = election(1, vote(1, 0, 0));
     assert_eq!(e.start(Instant(0), &m), Step::Elected(vote(1, 0, 0)));
 }
+
+/// One that stands back, with as much as everyone.
+fn standing_back(me: i64) -> Election {
+    let mut e = election(me, vote(me, 1, 5));
+    e.stand_back();
+    e
+}
+
+#[test]
+fn a_server_that_stands_back_votes_for_others_that_have_all_it_has() {
+    let m = members(3);
+    let mut e = standing_back(3);
+    assert_eq!(e.start(Instant(0), &m), Step::Broadcast);
+    let said = e.notification(&m);
+    assert_eq!((said.leader, said.zxid), (Vote::NONE.leader, Zxid(5)), "it votes for nobody");
+    // Others answer that with their vote, and take part in its round.
+    let mut other = election(2, vote(2, 1, 5));
+    assert_eq!(other.handle(Instant(0), ServerId(3), &said, &m), Step::Answer(ServerId(3)));
+    let later = Notification { round: 4, ..said };
+    assert_eq!(other.handle(Instant(0), ServerId(3), &later, &m), Step::Broadcast);
+    assert_eq!(other.round(), 4);
+    // Two that stand back say nothing to each other.
+    let undecided = standing_back(2).notification(&m);
+    assert_eq!(e.handle(Instant(0), ServerId(2), &undecided, &m), Step::Wait);
+
+    let less = looking(1, vote(2, 1, 4));
+    assert_eq!(e.handle(Instant(0), ServerId(2), &less, &m), Step::Wait);
+    assert_eq!(e.proposal().leader, Vote::NONE.leader, "it has more");
+    let enough = looking(1, vote(1, 1, 5));
+    assert_eq!(e.handle(Instant(0), ServerId(1), &enough, &m), Step::Broadcast);
+    assert_eq!(e.proposal(), vote(1, 1, 5));
+    // And when it can lead again, it stands.
+    assert_eq!(e.come_forward(&m), Step::Broadcast);
+    assert_eq!(e.proposal(), vote(3, 1, 5));
+    assert_eq!(e.come_forward(&m), Step::Wait, "once");
+}
+
+#[test]
+fn a_server_that_stands_back_takes_no_agreement_on_itself() {
+    let m = members(3);
+    let mut e = standing_back(3);
+    e.start(Instant(0), &m);
+    for from in [1, 2] {
+        let for_me = looking(1, vote(3, 1, 5));
+        assert_eq!(e.handle(Instant(0), ServerId(from), &for_me, &m), Step::Wait);
+        let following = message(ServerState::Following, 1, vote(3, 1, 5));
+        assert_eq!(e.handle(Instant(0), ServerId(from), &following, &m), Step::Wait);
+    }
+    let long = Instant::from_millis(60_000);
+    assert!(!matches!(e.handle_timeout(long, &m), Step::Elected(_)));
+    // A leader that others follow is followed.
+    let leading = message(ServerState::Leading, 1, vote(2, 1, 5));
+    e.handle(long, ServerId(2), &leading, &m);
+    let following = message(ServerState::Following, 1, vote(2, 1, 5));
+    assert_eq!(e.handle(long, ServerId(1), &following, &m), Step::Elected(vote(2, 1, 5)));
+}
