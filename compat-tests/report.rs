@@ -132,7 +132,7 @@ fn document(all: &Results, gaps: &Gaps) -> String {
         out.push_str(&format!("\n## {group}\n\n{what}: {passed} of {} pass.\n", cases.len()));
         match *group {
             // Many short ones are told by their number; those that fail by name.
-            "replay" | "quorum" | "data" | "swap" => {
+            "replay" | "quorum" | "start" | "data" | "swap" => {
                 let last = cases.iter().map(|(_, (_, date, _))| date.as_str()).max();
                 out.push_str(&format!("Last run: {}.\n", last.unwrap_or("never")));
                 for ((_, name), (state, _, _)) in &cases {
