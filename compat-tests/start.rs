@@ -32,7 +32,7 @@ pub fn add(suite: &mut Suite) {
     suite.add("start", "signals_end_a_load_that_hangs", Level::Quick, signals_in_a_load);
     suite.add("start", "signals_end_bind_retries_without_end", Level::Quick, signals_in_retries);
     suite.add("start", "probes_are_answered_while_data_loads", Level::Quick, probes_in_a_load);
-    suite.add("start", "clients_wait_for_the_election_port", Level::Quick, clients_wait);
+    suite.add("start", "clients_wait_while_data_loads", Level::Quick, clients_wait);
     suite.add("start", "one_own_address_does_not_resolve", Level::Quick, one_of_several);
     suite.add("start", "ready_means_that_clients_are_served", Level::Quick, ready);
     suite.add("start", "quorum_port_held_lets_another_lead", Level::Quick, quorum_port_held);
@@ -439,21 +439,19 @@ fn probes_in_a_load() -> Outcome {
     Ok(String::new())
 }
 
-/// A client that comes while the election port is tried is served when it is there.
+/// A client that comes while the data is loaded is served when that is over.
 fn clients_wait() -> Outcome {
-    let mut trial = Trial::member("clients-wait", "127.0.0.1", free_port(), 1);
-    let port = held(&mut trial)?;
-    trial.set("server.1", format!("127.0.0.1:{}:{port}", free_port()));
-    retries(&mut trial, 0);
+    let mut trial = Trial::alone("clients-wait");
+    trial.hang_the_load()?;
     trial.launch()?;
-    trial.until("retries", |t| t.log().contains("can't be bound yet"))?;
+    trial.until("imok", |t| t.four("ruok") == "imok")?;
     let address = ([127, 0, 0, 1], trial.port).into();
     let client = std::thread::spawn(move || -> Result<i32, Stop> {
         Ok(Session::open(address, 30_000)?.create("/a", b"", 0)?)
     });
-    expect(trial.four("ruok") == "imok", "ruok while it retries")?;
-    expect(trial.four("srvr") == NOT_SERVING, "srvr while it retries")?;
-    trial.held.clear();
+    let not_yet = trial.four("srvr");
+    expect(not_yet == NOT_SERVING, &format!("srvr while it loads: {not_yet:?}"))?;
+    std::fs::write(trial.data().join("session.secret"), format!("secret={}\n", "5a".repeat(32)))?;
     let code = client.join().map_err(|_| Stop::failed("the client panicked"))??;
     expect(code == 0, "the client's write")?;
     trial.until("a ready file", |t| t.ready_file().exists())?;
