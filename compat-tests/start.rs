@@ -167,12 +167,11 @@ impl Trial {
 /// A fault that ends the start.
 struct Fault {
     name: &'static str,
-    /// Makes the server, with the fault.
-    make: fn() -> Result<Trial, Stop>,
+    /// Makes the server, with the fault; what the text must name besides.
+    make: fn() -> Result<(Trial, String), Stop>,
     /// Apache's exit code.
     code: i32,
-    /// What the text must hold beside the address or path in question, which `make` left in `lines`
-    /// under `""`.
+    /// What the text must hold.
     texts: &'static [&'static str],
 }
 
@@ -183,10 +182,8 @@ fn held(trial: &mut Trial) -> Result<u16, Stop> {
     Ok(port)
 }
 
-/// Notes what the text must name.
-fn naming(mut trial: Trial, what: impl ToString) -> Result<Trial, Stop> {
-    trial.defines.push(format!("rookeeper.test.names={}", what.to_string()));
-    Ok(trial)
+fn naming(trial: Trial, what: impl ToString) -> Result<(Trial, String), Stop> {
+    Ok((trial, what.to_string()))
 }
 
 fn retries(trial: &mut Trial, count: u32) {
@@ -200,10 +197,17 @@ const FAULTS: &[Fault] = &[
             let mut trial = Trial::alone("client-port-taken");
             let port = held(&mut trial)?;
             trial.set("clientPort", port);
+            trial.defines.push("zookeeper.audit.enable=true".to_owned());
             naming(trial, format!("127.0.0.1:{port}"))
         },
         code: 1,
-        texts: &["can't listen on", "Address already in use", "clientPort", "another program"],
+        texts: &[
+            "can't listen on",
+            "Address already in use",
+            "clientPort",
+            "another program",
+            "operation=serverStart\tresult=failure",
+        ],
     },
     Fault {
         name: "client_address_foreign",
@@ -355,16 +359,13 @@ const FAULTS: &[Fault] = &[
 ];
 
 fn refused(fault: &Fault) -> Outcome {
-    let mut trial = (fault.make)()?;
-    let mark = "rookeeper.test.names=";
-    let at = trial.defines.iter().position(|define| define.starts_with(mark));
-    let named = at.map(|at| trial.defines.remove(at)).unwrap_or_default();
+    let (mut trial, named) = (fault.make)()?;
     trial.launch()?;
     let code = trial.ended()?;
     let log = trial.log();
     expect(!log.contains("panicked"), &format!("it panicked\n{log}"))?;
     expect(code == fault.code, &format!("exit code {code}, not {}\n{log}", fault.code))?;
-    for text in fault.texts.iter().chain([&&named[mark.len()..]]) {
+    for text in fault.texts.iter().chain([&named.as_str()]) {
         expect(log.contains(*text), &format!("not said: {text}\n{log}"))?;
     }
     expect(!log.contains("serving clients"), &format!("it claims to have served\n{log}"))?;
