@@ -226,8 +226,8 @@ const FAULTS: &[Fault] = &[
             trial.set("clientPortAddress", UNKNOWN);
             naming(trial, UNKNOWN)
         },
-        code: 1,
-        texts: &["can't listen on", "clientPortAddress", "must resolve"],
+        code: 2,
+        texts: &["clientPortAddress", "is no address of a machine", "name a host that is known"],
     },
     Fault {
         name: "metrics_port_taken",
