@@ -438,6 +438,14 @@ pub enum LinkError {
         /// Where the log ends.
         last: Zxid,
     },
+    /// A truncation to, or a snapshot of, less than what this server knows to be committed.
+    #[error("{to} is below {committed}, which is known here to be committed")]
+    Behind {
+        /// Where this server would have stood.
+        to: Zxid,
+        /// What it has seen committed.
+        committed: Zxid,
+    },
     /// A truncation that what is on disk does not allow: a snapshot will be asked for.
     #[error("can't truncate to {0}: a snapshot will be asked for")]
     CannotTruncate(Zxid),
@@ -453,10 +461,12 @@ pub enum LinkError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExitReason {
     /// A leader wants this server to forget what it knows to be committed.
-    #[error("leader {leader} truncates to {to}, below {committed}, which is committed")]
+    #[error("leader {leader} {by} {to}, below {committed}, which is committed")]
     CommittedWouldBeLost {
         /// Which leader.
         leader: ServerId,
+        /// How: "truncates to", or "sends a snapshot of".
+        by: &'static str,
         /// Its target.
         to: Zxid,
         /// What this server has seen committed.

@@ -58,8 +58,8 @@ pub(super) struct Core {
     pub vote: Vote,
     /// The election round (Apache's logical clock) of `vote`, or of the election under way.
     pub round: i64,
-    /// What this server has seen committed in this life: never to be truncated.
-    pub known_committed: Zxid,
+    /// The newest transaction that this server has seen committed in this life: never to be given up.
+    known_committed: Zxid,
     /// The state is being rebuilt from disk: nothing may be delivered to it, or served from it.
     pub loading: bool,
     accepted_epoch: Epoch,
@@ -194,6 +194,20 @@ impl Core {
     /// Asks for a change of role; the first to ask wins.
     pub fn leave(&mut self, why: Why) {
         self.transition.get_or_insert(Transition::Look(why));
+    }
+
+    /// The newest transaction that is known to be committed.
+    pub fn known_committed(&self) -> Zxid {
+        self.known_committed
+    }
+
+    /// Everything through `zxid` is committed. The start of an epoch is no transaction: it stands for
+    /// the epoch's initial history, whose end a server that got a snapshot of it does not know. The
+    /// next leader may have exactly that history, and then rightly has nothing of the epoch.
+    pub fn know_committed(&mut self, zxid: Zxid) {
+        if zxid.counter() > 0 {
+            self.known_committed = self.known_committed.max(zxid);
+        }
     }
 
     /// Hands transactions to the local state.

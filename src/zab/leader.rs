@@ -453,6 +453,10 @@ impl Leader {
         l.observer = packet.kind == PacketKind::ObserverInfo;
         l.rookeeper = info.rookeeper;
         l.stage = Stage::AwaitingEpoch;
+        if self.epoch.is_some_and(|epoch| accepted < epoch) {
+            // Whatever it once promised is not on its disk: it promises again.
+            self.epoch_acks.remove(&server);
+        }
         let counts = l.counts(core) || mutant!(core, ObserversCounted);
         match self.epoch {
             None => {
@@ -495,6 +499,7 @@ impl Leader {
         l.stage = Stage::AwaitingQuorum { last };
         let server = l.server;
         let voter = l.counts(core) || mutant!(core, ObserversCounted);
+        self.take_back(server, last);
         if self.phase == Phase::CollectingAcks && current != Epoch(-1) {
             if (current, last) > (core.current_epoch(), core.history.last()) {
                 if voter && core.is_electable(server) {
@@ -620,7 +625,7 @@ impl Leader {
         self.alone_since = None;
         self.committed = core.history.last();
         self.last_proposed = Zxid::new(epoch, 0);
-        core.known_committed = core.known_committed.max(self.committed);
+        core.know_committed(self.committed);
         core.vote.peer_epoch = epoch;
         core.deliver_through(self.committed, true);
         self.activate_initial(core, now);
@@ -678,7 +683,7 @@ impl Leader {
             }
         }
         if self.is_serving() {
-            core.known_committed = core.known_committed.max(self.committed);
+            core.know_committed(self.committed);
             let through = self.committed.min(core.history.durable());
             core.deliver_through(through, true);
             self.send_waiting_snapshots(core);

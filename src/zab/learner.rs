@@ -559,6 +559,7 @@ impl Learner {
         zxid: Zxid,
     ) -> Result<(), LinkError> {
         if kind == PacketKind::Snap {
+            self.check_kept(core, kind, zxid)?;
             self.phase = Phase::AwaitingImage { zxid };
             return Ok(());
         }
@@ -574,12 +575,7 @@ impl Learner {
         if zxid > last {
             return Err(LinkError::BadTruncation { to: zxid, last });
         }
-        if zxid < core.known_committed {
-            let (leader, committed) = (self.leader, core.known_committed);
-            let why = ExitReason::CommittedWouldBeLost { leader, to: zxid, committed };
-            core.act(Action::Exit(why));
-            return Err(LinkError::BadTruncation { to: zxid, last });
-        }
+        self.check_kept(core, kind, zxid)?;
         if zxid == last {
             self.phase = Phase::Receiving;
             return Ok(());
@@ -593,6 +589,24 @@ impl Learner {
         let op = core.truncate(now, zxid);
         self.phase = Phase::Truncating { op, to: zxid, waiting: VecDeque::new() };
         Ok(())
+    }
+
+    /// Whether this server still has what it knows to be committed after TRUNC or SNAP to `zxid`. Of
+    /// the present epoch whom it learns from may not have heard yet (a follower that serves
+    /// observers), or not have applied it (Apache's leader): it is asked again later. A leader of a
+    /// later epoch never will have it: the process ends, and an operator decides.
+    fn check_kept(&self, core: &mut Core, kind: PacketKind, zxid: Zxid) -> Result<(), LinkError> {
+        let committed = core.known_committed();
+        if zxid >= committed {
+            return Ok(());
+        }
+        if Some(committed.epoch()) != self.epoch {
+            let by = if kind == PacketKind::Snap { "sends a snapshot of" } else { "truncates to" };
+            let why =
+                ExitReason::CommittedWouldBeLost { leader: self.leader, by, to: zxid, committed };
+            core.act(Action::Exit(why));
+        }
+        Err(LinkError::Behind { to: zxid, committed })
     }
 
     fn install(&mut self, core: &mut Core, now: Instant, zxid: Zxid, image: ImageId) {

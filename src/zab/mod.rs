@@ -220,7 +220,7 @@ impl Peer {
 
     /// What this server knows to be committed (delivered or about to be).
     pub fn last_committed(&self) -> Zxid {
-        self.core.known_committed.max(match &self.role {
+        self.core.known_committed().max(match &self.role {
             Role::Leading(l) => l.committed(),
             _ => Zxid::ZERO,
         })

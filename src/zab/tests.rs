@@ -4,6 +4,7 @@
 mod leader;
 mod learner;
 mod reconfig;
+mod returns;
 
 use std::collections::VecDeque;
 use std::time::Duration;

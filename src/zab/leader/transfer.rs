@@ -10,7 +10,7 @@ use super::super::core::{Core, mutant};
 use super::super::sync::{self, Committed, Plan, Rules};
 use super::{Leader, Stage};
 use crate::proto::quorum::{PacketKind, QuorumPacket};
-use crate::types::{LinkId, Zxid};
+use crate::types::{LinkId, ServerId, Zxid};
 
 impl Leader {
     /// What is committed, or will be with this leader's history.
@@ -78,7 +78,7 @@ impl Leader {
     /// would make the learner forget what was committed by its word. (The leader's own disk may be
     /// behind the quorum.)
     fn await_snapshot(&mut self, core: &mut Core, link: LinkId) {
-        self.uncount(link);
+        self.uncount(link, Zxid::ZERO);
         let at_least = self.committed_or_initial(core);
         self.set_stage(link, Stage::AwaitingSnapshot { at_least });
         self.send_waiting_snapshots(core);
@@ -88,9 +88,14 @@ impl Leader {
     /// proposals mustn't count any more, or they could be committed by the word of a server that no
     /// longer has them. Apache doesn't do this: its leader tells a follower that reconnects with
     /// outstanding proposals to cut them off, and commits them with its earlier acknowledgement.
-    fn uncount(&mut self, link: LinkId) {
-        let Some(server) = self.links.get(&link).map(|l| l.server) else { return };
-        for proposal in &mut self.proposals {
+    fn uncount(&mut self, link: LinkId, after: Zxid) {
+        if let Some(server) = self.links.get(&link).map(|l| l.server) {
+            self.uncount_server(server, after);
+        }
+    }
+
+    fn uncount_server(&mut self, server: ServerId, after: Zxid) {
+        for proposal in self.proposals.iter_mut().filter(|p| p.zxid > after) {
             proposal.acks.remove(&server);
         }
     }
@@ -107,6 +112,14 @@ impl Leader {
     #[cfg(test)]
     pub fn early_acks(&self) -> usize {
         self.proposals.iter().map(|p| p.early.len()).sum()
+    }
+
+    /// A server comes (back) with a log that ends at `last`. What it acknowledged above that on
+    /// another link its disk has lost; and it will acknowledge NEWLEADER again, which is also where
+    /// it says that the epoch is still saved.
+    pub(super) fn take_back(&mut self, server: ServerId, last: Zxid) {
+        self.uncount_server(server, last);
+        self.history_acks.remove(&server);
     }
 
     pub(super) fn send_waiting_snapshots(&mut self, core: &mut Core) {
@@ -153,7 +166,7 @@ impl Leader {
             }
         }
         if kind == PacketKind::Trunc {
-            self.uncount(link);
+            self.uncount(link, zxid);
         }
         core.send_bare(link, kind, zxid);
         if mutant!(core, NewLeaderEarly) {

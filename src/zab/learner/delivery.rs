@@ -21,7 +21,7 @@ impl Learner {
 
     /// Applies what is committed; on a voter no further than it is durable (A18, ZOOKEEPER-4882).
     pub(super) fn deliver(&mut self, core: &mut Core) {
-        core.known_committed = core.known_committed.max(self.committed);
+        core.know_committed(self.committed);
         let through =
             if self.observer { self.committed } else { self.committed.min(core.history.durable()) };
         core.deliver_through(through, true);
