@@ -22,6 +22,7 @@ mod local;
 mod observers;
 mod readonly;
 mod reconfig;
+mod renewed;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ use crate::zab::{self, DiskState, EncodedTxn, Peer, ProposeError, RoleChange, St
 use forwarded::Forwarded;
 pub use local::LocalSessions;
 pub use reconfig::bring_config;
+use renewed::Renewed;
 
 /// What a client of this server waits for.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ enum Ticket {
     Upgrade,
     /// What an observer of this follower asked.
     Observer(LinkId),
+    /// What an observer owes to those in [`Member::renewed`].
+    Renewed,
 }
 
 /// Through whom a session is used; only the last one may (SESSIONMOVED).
@@ -116,6 +120,7 @@ pub struct Member {
     next_sync: u64,
     /// The learner's.
     forwarded: Forwarded<Ticket>,
+    renewed: Renewed,
     touched: Map<SessionId, i32>,
     /// Connections of this server by session.
     conns: Map<SessionId, ConnId>,
@@ -170,6 +175,7 @@ impl Member {
             syncs: map(),
             next_sync: 0,
             forwarded: Forwarded::default(),
+            renewed: Renewed::default(),
             touched: map(),
             conns: map(),
             local_rules: LocalSessions::default(),
@@ -465,6 +471,9 @@ impl Member {
                 if let Some(ticket) = self.forwarded.revalidated(session) {
                     match ticket {
                         Ticket::Observer(link) => self.revalidated(link, session, valid, out),
+                        ticket if valid && self.peer.is_observing() => {
+                            self.renew_after_sync(session, ticket);
+                        }
                         ticket => self.answer_connect(session, ticket, valid, out),
                     }
                 }
@@ -545,6 +554,7 @@ impl Member {
         self.outstanding.clear();
         self.syncs.clear();
         self.forwarded.clear();
+        self.renewed.clear();
         self.touched.clear();
         self.owners.clear();
         self.conns.clear();

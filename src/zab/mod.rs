@@ -175,6 +175,11 @@ impl Peer {
         matches!(self.role, Role::Electing(_))
     }
 
+    /// Whether it observes a leader, or a follower in its place.
+    pub fn is_observing(&self) -> bool {
+        matches!(&self.role, Role::Learning(l) if l.is_observer())
+    }
+
     /// Whether this server may answer clients.
     pub fn is_serving(&self) -> bool {
         match &self.role {

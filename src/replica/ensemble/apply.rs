@@ -53,8 +53,10 @@ impl Member {
         max: usize,
     ) -> usize {
         let Some(Delivery::Txn { entry, .. }) = self.deliveries.front() else {
-            if let Some(Delivery::Synced(ticket)) = self.deliveries.pop_front() {
-                self.answer_sync(state, ticket, out);
+            match self.deliveries.pop_front() {
+                Some(Delivery::Synced(Ticket::Renewed)) => self.answer_renewed(state, out),
+                Some(Delivery::Synced(ticket)) => self.answer_sync(state, ticket, out),
+                _ => {}
             }
             return 0;
         };
@@ -66,7 +68,7 @@ impl Member {
             _ => (None, None),
         };
         match ticket {
-            None | Some(Ticket::Upgrade | Ticket::Observer(_)) => {}
+            None | Some(Ticket::Upgrade | Ticket::Observer(_) | Ticket::Renewed) => {}
             Some(Ticket::Request { conn, .. }) if moved(&result) => {
                 // Never answered: the client is at another server (SESSIONMOVED).
                 out.close(conn, "the session has moved to another server");

@@ -59,6 +59,86 @@ fn sessions_move_between_an_observer_and_its_follower() {
     assert!(world.closed(OBSERVER, unknown));
 }
 
+/// The disks of all voters have done what they were asked for.
+fn disks_go_on(world: &mut World) {
+    for n in 0..3 {
+        for done in world.servers[n].slow_disk.take().expect("slow") {
+            let now = world.now.mono;
+            world.servers[n].member.peer_mut().handle_persisted(now, done);
+        }
+    }
+    world.settle();
+}
+
+#[test]
+fn a_write_that_was_on_its_way_elsewhere_is_not_the_answer_at_an_observer() {
+    // With observers of followers, and of the leader.
+    for indirect in [true, false] {
+        let mut world = World::of(1, LocalSessions::default());
+        if !indirect {
+            leave_followers(&mut world);
+        }
+        let elsewhere = (0..3).find(|n| *n != world.leader() && *n != master(&world)).expect("one");
+        let (conn, session) = world.connect(elsewhere);
+        for n in 0..3 {
+            world.servers[n].slow_disk = Some(Vec::new());
+        }
+        // The client moves with this on its way, and counts its xids from the same again.
+        world.create(elsewhere, conn, session, "/old", 0);
+        let there = world.renew(OBSERVER, session);
+        let before = world.servers[OBSERVER].clients.sessions.contains_key(&there);
+        if before {
+            world.create(OBSERVER, there, session, "/new", 0);
+        }
+        disks_go_on(&mut world);
+        if !before {
+            world.create(OBSERVER, there, session, "/new", 0);
+        }
+        assert_eq!(world.has("/old"), [true; 4], "nobody gave it up");
+        let frames = &world.servers[OBSERVER].clients.frames[&there];
+        let path = &frames.last().expect("a reply")[24..];
+        assert_eq!(String::from_utf8_lossy(path), "/new", "indirect: {indirect}");
+        assert_eq!(world.has("/new"), [true; 4]);
+    }
+}
+
+#[test]
+fn a_session_that_ends_while_it_is_renewed_at_an_observer_is_not_renewed() {
+    let mut world = World::of(1, LocalSessions::default());
+    let elsewhere = (0..3).find(|n| *n != world.leader() && *n != master(&world)).expect("one");
+    let (conn, session) = world.connect(elsewhere);
+    for n in 0..3 {
+        world.servers[n].slow_disk = Some(Vec::new());
+    }
+    world.create(elsewhere, conn, session, "/old", 0);
+    let there = world.renew(OBSERVER, session);
+    let second = world.renew(OBSERVER, session);
+    assert!(!world.closed(OBSERVER, there));
+    world.request(elsewhere, conn, session, OpCode::CLOSE_SESSION, Bytes::new());
+    disks_go_on(&mut world);
+    assert!(world.closed(OBSERVER, there) && world.closed(OBSERVER, second));
+}
+
+#[test]
+fn many_sessions_are_renewed_at_an_observer_at_once() {
+    let mut world = World::of(1, LocalSessions::default());
+    let sessions: Vec<_> = (0..50).map(|n| world.connect(n % 3).1).collect();
+    let leader = world.leader();
+    let (conn, session) = world.connect(leader);
+    for n in 0..3 {
+        world.servers[n].slow_disk = Some(Vec::new());
+    }
+    world.create(leader, conn, session, "/held", 0);
+    let conns: Vec<_> = sessions.iter().map(|s| world.renew(OBSERVER, *s)).collect();
+    assert_eq!(world.servers[OBSERVER].member.outstanding(), 1, "one sync for the first");
+    disks_go_on(&mut world);
+    for (conn, session) in conns.into_iter().zip(sessions) {
+        assert_eq!(world.servers[OBSERVER].clients.sessions.get(&conn), Some(&session));
+        world.create(OBSERVER, conn, session, &format!("/{conn}"), 0);
+        assert_eq!(world.last_code(OBSERVER, conn), 0);
+    }
+}
+
 #[test]
 fn a_session_at_an_observer_lives_by_reads_and_ends_without_them() {
     let mut world = World::of(1, LocalSessions::default());
@@ -97,7 +177,12 @@ fn an_observer_moves_to_another_follower_and_its_sessions_live_on() {
 #[test]
 fn an_observer_finds_the_leader_when_no_follower_takes_it() {
     let mut world = World::of(1, LocalSessions::default());
-    let leader = world.leader();
+    leave_followers(&mut world);
+    assert_eq!(master(&world), world.leader());
+}
+
+/// The observer finds no follower, and goes to the leader.
+fn leave_followers(world: &mut World) {
     for n in 0..3 {
         // As if their port were taken.
         world.servers[n].for_observers = false;
@@ -111,7 +196,6 @@ fn an_observer_finds_the_leader_when_no_follower_takes_it() {
     assert!(!world.servers[OBSERVER].member.is_serving());
     world.run_for(4000);
     assert!(world.servers[OBSERVER].member.is_serving());
-    assert_eq!(master(&world), leader);
 }
 
 #[test]
