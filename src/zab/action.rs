@@ -68,12 +68,14 @@ pub enum DiskOp {
     /// exists), nothing is changed and the answer is [`Persisted::CannotTruncate`].
     Truncate(Zxid),
     /// Keep a config's text: the newest that was proposed (`<cfg>.dynamic.next`), or the one in force
-    /// (`<cfg>.dynamic.<version>`, which ends the former). Only where the membership may change.
+    /// (`<cfg>.dynamic.<version>`). Only where the membership may change.
     SaveConfig {
         /// The text.
         text: Bytes,
         /// It is in force.
         active: bool,
+        /// A newer one that was proposed stays; otherwise one in force ends what was proposed.
+        keep_next: bool,
     },
     /// Make this image the snapshot at `zxid`, and make sure that nothing logged before is ever
     /// replayed onto it: the log starts anew.

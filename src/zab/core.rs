@@ -269,7 +269,10 @@ impl Core {
     }
 
     pub fn save_config(&mut self, now: Instant, text: bytes::Bytes, active: bool) -> OpId {
-        self.request(now, DiskOp::SaveConfig { text, active }, Write::Config)
+        // The change under way may be in the log, and acknowledged: it outlives an older config's
+        // coming into force.
+        let keep_next = active && self.seen.is_some();
+        self.request(now, DiskOp::SaveConfig { text, active, keep_next }, Write::Config)
     }
 
     pub fn truncate(&mut self, now: Instant, to: Zxid) -> OpId {

@@ -108,8 +108,12 @@ impl Bench {
                         DiskOp::SaveAcceptedEpoch(e) => format!("disk: accepted {e}"),
                         DiskOp::SaveCurrentEpoch(e) => format!("disk: current {e}"),
                         DiskOp::Truncate(to) => format!("disk: cut {}", short(*to)),
-                        DiskOp::SaveConfig { text, active } => {
-                            let what = if *active { "config" } else { "next config" };
+                        DiskOp::SaveConfig { text, active, keep_next } => {
+                            let what = match (active, keep_next) {
+                                (true, true) => "config beside the next",
+                                (true, false) => "config",
+                                _ => "next config",
+                            };
                             format!("disk: {what} {}", one_line(text))
                         }
                         DiskOp::InstallSnapshot { zxid, .. } => {

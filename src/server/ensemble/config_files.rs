@@ -44,8 +44,9 @@ impl ConfigFiles {
         report(&to, fs::read(&self.cfg).and_then(|text| replace(&to, &text)));
     }
 
-    /// Keeps a config's text: the one in force, or the newest proposed one.
-    pub fn save(&self, text: &Bytes, active: bool) {
+    /// Keeps a config's text: the one in force, or the newest proposed one. One in force ends the
+    /// proposed one, unless that is to be kept.
+    pub fn save(&self, text: &Bytes, active: bool, keep_next: bool) {
         let text = String::from_utf8_lossy(text);
         let next = self.beside(".dynamic.next");
         let config = match QuorumConfig::parse(&text, true) {
@@ -64,6 +65,9 @@ impl ConfigFiles {
             let named = own.is_some_and(|member| member.client.is_some());
             let text = point_to(&fs::read(&self.cfg)?, &path, named);
             replace(&self.cfg, &text)?;
+            if keep_next {
+                return Ok(());
+            }
             match fs::remove_file(&next) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),

@@ -144,10 +144,10 @@ impl Desk {
                     tell();
                     return ended;
                 };
-                if let Job::Op(_, DiskOp::SaveConfig { text, active }) = &job
+                if let Job::Op(_, DiskOp::SaveConfig { text, active, keep_next }) = &job
                     && let Some(configs) = &self.configs
                 {
-                    configs.save(text, *active);
+                    configs.save(text, *active, *keep_next);
                 }
                 let mut done = files.take(job);
                 if done.is_ok() && files.is_full() {

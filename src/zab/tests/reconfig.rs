@@ -267,6 +267,33 @@ fn a_leader_that_is_taken_out_hands_over_when_it_was_heard() {
 }
 
 #[test]
+fn a_retiring_leader_answers_no_sync_behind_one_that_it_dropped() {
+    // Answers to syncs carry no number: were one left out, a follower would take each for the one
+    // before. What a retiring leader leaves out it leaves out to its end, and the links end with it.
+    let mut b = bench(3).lead(2);
+    b.join(1, FollowerInfo, 2);
+    let zxid = b.reconfigure("voters 1 2;observers 3 9");
+    b.persist();
+    assert!(b.peer.sync(b.now, 1));
+    b.drain();
+    b.from(1, Ack, zxid);
+    b.from(2, Ack, zxid);
+    let mut synced = Vec::new();
+    for token in 2..6 {
+        assert!(!b.peer.sync(b.now, token), "it retires");
+        for link in [1, 2] {
+            b.from(link, PacketKind::Ping, zxid);
+        }
+        synced.extend(b.said().into_iter().filter(|said| said.starts_with("synced")));
+    }
+    assert_eq!(synced, ["synced 1"]);
+    b.pass(9000);
+    let said = b.said();
+    assert!(said.contains(&"close 1: this server left its role".to_owned()), "{said:?}");
+    assert!(!said.iter().any(|s| s.starts_with("synced")), "{said:?}");
+}
+
+#[test]
 fn a_leader_that_nobody_leaves_does_not_wait_for_ever() {
     let mut b = bench(3).lead(2);
     b.join(1, FollowerInfo, 2);
@@ -506,6 +533,27 @@ fn a_proposal_in_newleader_is_seen_but_not_in_force() {
     assert_eq!(b.version(), z(1, 0).0);
     b.hear(commit_and_activate(z(2, 1), ServerId(3)));
     assert_eq!(b.version(), z(2, 1).0);
+}
+
+#[test]
+fn a_change_under_way_outlives_an_older_configs_coming_into_force() {
+    // The leader was established with a config that the learner puts into force with UPTODATE; it has
+    // acknowledged the next one by then, so a start must find it.
+    let mut b = bench(1).accept(2);
+    b.tell(Diff, z(1, 3));
+    b.hear(QuorumPacket::with_data(NewLeader, z(2, 0), config(THREE, z(2, 0)).text));
+    b.persist();
+    b.hear_change("voters 1", z(2, 1));
+    b.persist();
+    b.said();
+    b.tell(UpToDate, Zxid(-1));
+    let said = b.said();
+    let kept = format!("disk: config beside the next {THREE};version=200000000");
+    assert!(said.contains(&kept), "{said:?}");
+    assert!(b.peer.is_reconfiguring());
+    b.hear(commit_and_activate(z(2, 1), ServerId(3)));
+    let said = b.said();
+    assert!(said.contains(&"disk: config voters 1;version=200000001".to_owned()), "{said:?}");
 }
 
 #[test]

@@ -18,11 +18,13 @@ fn files(name: &str) -> (PathBuf, ConfigFiles) {
 fn a_config_in_force_has_a_file_which_the_static_one_names() {
     let (dir, files) = files("config-active");
     let next = ONE.replace("100000005", "100000006");
-    files.save(&Bytes::from(next.clone()), false);
+    files.save(&Bytes::from(next.clone()), false, false);
     let read = |name: &str| fs::read_to_string(dir.join(name));
     let kept = read("zoo.cfg.dynamic.next").expect("next");
     assert_eq!(kept, next, "with its version, in the order of keys");
-    files.save(&Bytes::from_static(ONE.as_bytes()), true);
+    files.save(&Bytes::from_static(ONE.as_bytes()), true, true);
+    assert_eq!(read("zoo.cfg.dynamic.next").expect("newer, and not in force"), next);
+    files.save(&Bytes::from_static(ONE.as_bytes()), true, false);
     let dynamic = read("zoo.cfg.dynamic.100000005").expect("dynamic");
     assert_eq!(dynamic, "server.1=a:1:2:participant;0.0.0.0:2181\nserver.2=b:1:2:participant");
     let at = fs::canonicalize(dir.join("zoo.cfg.dynamic.100000005")).expect("path");
@@ -37,7 +39,7 @@ fn a_config_in_force_has_a_file_which_the_static_one_names() {
 fn a_client_port_that_only_the_static_file_has_stays_there() {
     let (dir, files) = files("config-client");
     let text = ONE.replace(";0.0.0.0:2181", "");
-    files.save(&Bytes::from(text), true);
+    files.save(&Bytes::from(text), true, false);
     let text = fs::read_to_string(dir.join("zoo.cfg")).expect("static");
     assert!(text.contains("clientPort=2181\n"), "{text}");
     fs::remove_dir_all(dir).expect("gone");

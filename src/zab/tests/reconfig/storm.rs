@@ -239,6 +239,9 @@ impl Storm {
                 }
                 Action::RoleChanged(RoleChange::Leading { epoch, serving: true }) => {
                     let leader = *self.leaders.entry(epoch).or_insert(id);
+                    if leader != id {
+                        self.tell();
+                    }
                     assert_eq!(leader, id, "two leaders of epoch {epoch}");
                 }
                 Action::AnswerPing { zxid } => {
@@ -425,10 +428,11 @@ impl Disk {
             DiskOp::InstallSnapshot { image, .. } => {
                 self.log = images.remove(&image).expect("sent")
             }
-            DiskOp::SaveConfig { text, active } => {
+            DiskOp::SaveConfig { text, active, keep_next } => {
                 let config = read(&text).expect("a config");
                 if active {
-                    (self.config, self.next) = (config, None);
+                    self.config = config;
+                    self.next = self.next.take().filter(|_| keep_next);
                 } else {
                     self.next = Some(config);
                 }
