@@ -471,7 +471,7 @@ impl Member {
                 if let Some(ticket) = self.forwarded.revalidated(session) {
                     match ticket {
                         Ticket::Observer(link) => self.revalidated(link, session, valid, out),
-                        ticket if valid && self.peer.is_observing() => {
+                        ticket if valid && self.renews_after_sync() => {
                             self.renew_after_sync(session, ticket);
                         }
                         ticket => self.answer_connect(session, ticket, valid, out),

@@ -12,8 +12,8 @@ use super::model::{Effect, Model, Outcome};
 use crate::proto::jute::Jute;
 use crate::proto::opcode::{Class, OpCode};
 use crate::proto::records::{
-    AclResponse, Children2Response, Create2Response, DataResponse, NamesResponse, PathRecord,
-    ReadRequest, SetWatches2, StatResponse, WatchRequest,
+    AclResponse, Children2Response, Create2Response, CreateRequest, DataResponse, NamesResponse,
+    PathRecord, ReadRequest, SetWatches2, StatResponse, WatchRequest,
 };
 use crate::proto::txn::{Txn, TxnEntry};
 use crate::types::{Code, OwnerRules};
@@ -64,10 +64,18 @@ pub struct Connection {
 /// The committed log, put together from what any server committed.
 #[derive(Clone, Debug, Default)]
 pub struct Witness {
+    /// Clients count their xids from one again on each connection, so that a session may use one
+    /// twice: then a reply to a write belongs to the transaction of its zxid.
+    counts_anew: bool,
     log: BTreeMap<i64, Bytes>,
 }
 
 impl Witness {
+    /// A log of nothing, whose clients may count their xids anew on each connection.
+    pub fn new(counts_anew: bool) -> Witness {
+        Witness { counts_anew, log: BTreeMap::new() }
+    }
+
     /// Takes a committed transaction; a different one at the same zxid is a violation (I7).
     pub fn commit(&mut self, zxid: i64, bytes: &Bytes) -> Result<(), String> {
         match self.log.get(&zxid) {
@@ -145,7 +153,10 @@ impl Witness {
 type Version = (i64, Option<(i64, i64)>);
 
 struct Checker {
-    outcomes: BTreeMap<(i64, i32), (i64, OpCode, Outcome)>,
+    counts_anew: bool,
+    outcomes: BTreeMap<(i64, i32), Vec<(i64, Outcome)>>,
+    /// Transactions that were the answer to a request.
+    answers: BTreeSet<i64>,
     created: BTreeSet<i64>,
     effects: BTreeMap<i64, Vec<(Effect, String)>>,
     versions: BTreeMap<String, Vec<Version>>,
@@ -157,7 +168,9 @@ struct Checker {
 impl Checker {
     fn replay(witness: &Witness, rules: OwnerRules) -> Checker {
         let mut checker = Checker {
+            counts_anew: witness.counts_anew,
             outcomes: BTreeMap::new(),
+            answers: BTreeSet::new(),
             created: BTreeSet::new(),
             effects: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -194,12 +207,13 @@ impl Checker {
             if entry.header.session.0 != 0
                 && opcode != OpCode::CREATE_SESSION
                 && opcode != OpCode::CLOSE_SESSION
+                && !checker.counts_anew
                 && checker.outcomes.contains_key(&key)
             {
                 let text = format!("ExactlyOnce: session 0x{:x} cxid {} twice", key.0, key.1);
                 checker.violations.push(text);
             }
-            checker.outcomes.insert(key, (*zxid, opcode, outcome));
+            checker.outcomes.entry(key).or_default().push((*zxid, outcome));
             checker.effects.insert(*zxid, effects);
             checker.entries.push(entry);
         }
@@ -285,9 +299,13 @@ impl Checker {
 
     /// A reply to a write must be what the log says; returns the write's zxid.
     fn write(&mut self, session: i64, reply: &Reply) -> Option<i64> {
-        let ordered = self.outcomes.get(&(session, reply.xid));
+        let all = self.outcomes.get(&(session, reply.xid)).map_or(&[][..], Vec::as_slice);
+        let ordered = match self.counts_anew {
+            true => all.iter().find(|(zxid, _)| *zxid == reply.zxid),
+            false => all.last(),
+        };
         if [Code::NOT_READ_ONLY, Code::EPHEMERAL_ON_LOCAL_SESSION].contains(&reply.err) {
-            if let Some((zxid, ..)) = ordered {
+            if let Some((zxid, _)) = ordered.filter(|_| !self.counts_anew) {
                 self.violations.push(format!(
                     "WriteReply: session 0x{session:x} xid {} was refused, but is in the log at \
                      0x{zxid:x}",
@@ -296,7 +314,7 @@ impl Checker {
             }
             return None;
         }
-        let Some((zxid, _, outcome)) = ordered else {
+        let Some((zxid, outcome)) = ordered else {
             if reply.opcode == OpCode::CLOSE_SESSION && !self.created.contains(&session) {
                 // Only its server has ever known the session.
                 return None;
@@ -311,6 +329,7 @@ impl Checker {
             return None;
         };
         let (zxid, outcome) = (*zxid, outcome.clone());
+        let first = self.answers.insert(zxid);
         let mut wrong = |what: String| {
             self.violations.push(format!(
                 "WriteReply: session 0x{session:x} xid {} {} at 0x{zxid:x}: {what}",
@@ -318,6 +337,16 @@ impl Checker {
                 reply.opcode.label()
             ));
         };
+        if !first {
+            wrong("it was the answer to another request".into());
+        }
+        let asked = CreateRequest::from_bytes(reply.request.clone()).ok().and_then(|r| r.path);
+        if reply.opcode == OpCode::CREATE
+            && let (Some(asked), Some(made)) = (asked, &outcome.path)
+            && !made.starts_with(&asked)
+        {
+            wrong(format!("asked for {asked}, and {made} was made"));
+        }
         if reply.zxid < zxid {
             wrong(format!("reply carries the older 0x{:x}", reply.zxid));
         }

@@ -29,16 +29,37 @@ pub(super) struct Renewed {
     waiting: Vec<(SessionId, Ticket)>,
     /// How many of these the sync under way was sent behind; 0 is none.
     asked: usize,
+    /// A bug for the simulator to find: they are answered at once.
+    #[cfg(any(test, feature = "sim"))]
+    at_once: bool,
 }
 
 impl Renewed {
     /// The leader is gone, and with it every answer.
     pub(super) fn clear(&mut self) {
-        *self = Renewed::default();
+        self.waiting.clear();
+        self.asked = 0;
     }
 }
 
 impl Member {
+    /// The same, with the bug that an observer renews a session before it has heard of all that was
+    /// ordered for it.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn renewing_at_once(mut self) -> Member {
+        self.renewed.at_once = true;
+        self
+    }
+
+    /// Whether a session that is valid by the leader's word is renewed only behind a sync.
+    pub(super) fn renews_after_sync(&self) -> bool {
+        #[cfg(any(test, feature = "sim"))]
+        if self.renewed.at_once {
+            return false;
+        }
+        self.peer.is_observing()
+    }
+
     /// The leader has said that a session may be renewed at this observer.
     pub(super) fn renew_after_sync(&mut self, session: SessionId, ticket: Ticket) {
         self.renewed.waiting.push((session, ticket));

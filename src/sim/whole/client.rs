@@ -98,6 +98,8 @@ pub struct Client {
     pub refused_writes: u64,
     /// Ephemerals that a local session may not have.
     pub refused_ephemerals: u64,
+    /// It counts its xids from one again on each connection, as kazoo does.
+    pub counts_anew: bool,
     /// It has had a session of a server with a quorum.
     seen_quorum: bool,
     /// Sessions that have asked for ephemerals.
@@ -128,6 +130,7 @@ impl Client {
             events: 0,
             closing: false,
             may_read_only: false,
+            counts_anew: false,
             was_reader: false,
             turned_away: false,
             refused_by_reader: false,
@@ -212,6 +215,9 @@ impl Client {
         }
         self.pending.clear();
         self.input.clear();
+        if self.counts_anew {
+            self.xid = 0;
+        }
         let session = self.session;
         let next = Connection { session, ..Connection::default() };
         let before = std::mem::replace(&mut self.current, next);

@@ -341,7 +341,7 @@ impl World {
                 break;
             }
         }
-        if self.chaos && self.random.permille(2) {
+        if self.chaos && self.random.permille(self.params.moves) {
             self.cover("client moves");
             self.leave(client, no);
         }

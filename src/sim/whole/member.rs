@@ -201,6 +201,9 @@ pub fn boot(
     if params.read_only {
         member = member.with_read_only_mode(now);
     }
+    if params.mutant == Some(Mutant::RenewedAtOnce) {
+        member = member.renewing_at_once();
+    }
     let mut node = MemberNode::new(member, (text, version), true);
     node.snapshot_due = replayed > params.snap_count / 2;
     let host = MemberHost::new(node, options, log, params.mutant, now.mono, random.fork());

@@ -52,6 +52,8 @@ pub enum Mutant {
     EventsLate,
     /// A follower does not pass on which sessions are used at its observers.
     ObserversForgotten,
+    /// An observer renews a session before it has heard of all that was ordered for it.
+    RenewedAtOnce,
     /// Some members don't know that sessions are local, and have them logged.
     LocalSessionsLogged,
     /// A member without a quorum says that it has written.
@@ -69,6 +71,7 @@ impl Mutant {
         Mutant::EphemeralsStay,
         Mutant::EventsLate,
         Mutant::ObserversForgotten,
+        Mutant::RenewedAtOnce,
         Mutant::LocalSessionsLogged,
         Mutant::ReadOnlySaysYes,
     ];
@@ -81,8 +84,12 @@ impl Mutant {
 
     /// Whether only an ensemble can show it.
     pub fn is_of_ensembles(self) -> bool {
-        let bugs =
-            [Mutant::ObserversForgotten, Mutant::LocalSessionsLogged, Mutant::ReadOnlySaysYes];
+        let bugs = [
+            Mutant::ObserversForgotten,
+            Mutant::RenewedAtOnce,
+            Mutant::LocalSessionsLogged,
+            Mutant::ReadOnlySaysYes,
+        ];
         bugs.contains(&self) || matches!(self, Mutant::Zab(_))
     }
 

@@ -86,6 +86,10 @@ pub struct Params {
     pub read_only: bool,
     /// Followers serve observers.
     pub observer_masters: bool,
+    /// Clients count their xids from one again on each connection.
+    pub counts_anew: bool,
+    /// How often a client that has asked for something leaves for another server, per thousand.
+    pub moves: u64,
     /// How long directions are blocked, at most, µs.
     pub block_us: u64,
     /// How long faults last, ms.
@@ -223,6 +227,8 @@ impl Params {
             local,
             read_only,
             observer_masters: ensemble && r.permille(600),
+            counts_anew: r.permille(300),
+            moves: r.pick(&[2, 2, 20]),
             // It takes a while until a member knows that it is alone, and two seconds from there.
             block_us: if read_only { 12_000_000 } else { 5_000_000 },
             voters: if ensemble { r.pick(&[1, 3, 3, 3, 3, 3, 5]) } else { 1 },
@@ -351,6 +357,7 @@ impl Params {
             Mutant::DamageIsTheEnd => &[Fault::Damage],
             Mutant::ReadOnlySaysYes => &[Fault::Isolate],
             Mutant::ObserversForgotten | Mutant::LocalSessionsLogged => &[],
+            Mutant::RenewedAtOnce => &[],
             Mutant::EphemeralsStay | Mutant::EventsLate => &[],
             Mutant::Zab(_) => &[Fault::PowerOfAll, Fault::PowerOfAll, Fault::KillLeader],
         };
@@ -363,6 +370,14 @@ impl Params {
                 self.voters = self.voters.max(3);
                 self.observers = self.observers.max(1);
                 self.observer_masters = true;
+            }
+            Mutant::RenewedAtOnce => {
+                self.voters = self.voters.max(3);
+                self.observers = 3;
+                (self.counts_anew, self.moves) = (true, 200);
+                (self.clients, self.pipeline, self.reads) = (6, 20, 100);
+                (self.think_us, self.quick) = (2_000, 0);
+                self.disk_us = (5_000, 100_000);
             }
             Mutant::LocalSessionsLogged => self.local = self.local.or(Some(true)),
             Mutant::ReadOnlySaysYes => {

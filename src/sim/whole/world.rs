@@ -223,6 +223,7 @@ impl World {
         let mut clients: Vec<Client> = clients.collect();
         for client in &mut clients {
             client.may_read_only = params.read_only && random.permille(700);
+            client.counts_anew = params.counts_anew;
         }
         World {
             network: Network::new(slots.len() + clients.len()),
@@ -231,7 +232,7 @@ impl World {
             random,
             now: 0,
             queue: Events::default(),
-            witness: Witness::default(),
+            witness: Witness::new(params.counts_anew),
             proposed: BTreeMap::new(),
             committed: 0,
             digests: BTreeMap::new(),

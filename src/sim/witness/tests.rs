@@ -152,7 +152,10 @@ fn readers_without_a_quorum_are_judged_by_their_own_log() {
     let rules = OwnerRules::default();
     // What it shows at 3 has never been committed.
     let own = witness();
-    let committed = Witness { log: own.log.range(..3).map(|(z, e)| (*z, e.clone())).collect() };
+    let committed = Witness {
+        log: own.log.range(..3).map(|(z, e)| (*z, e.clone())).collect(),
+        ..Witness::default()
+    };
     let right = of(vec![get(3, 3, None, 1, false)]);
     assert_eq!(committed.check(&[right.clone()], rules), Vec::<String>::new());
     assert_eq!(own.check_readers(&[right], rules), Vec::<String>::new());

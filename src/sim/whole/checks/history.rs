@@ -33,7 +33,7 @@ impl World {
             views.entry(Arc::clone(view)).or_default().push(connection);
         }
         for (view, connections) in views {
-            let mut witness = Witness::default();
+            let mut witness = Witness::new(self.params.counts_anew);
             for zxid in &*view {
                 if let Some(entry) = self.proposed.get(zxid) {
                     // Each once: there can be no second one.
