@@ -98,6 +98,17 @@ pub fn say(origin: &Origin, notes: &[String], replayed: u64, last: Zxid, state: 
     }
 }
 
+/// A transaction led to another tree than it says, while this server serves. The ones after it are only
+/// counted (`digest_mismatches_count`).
+pub fn report_mismatch(first: Zxid) {
+    tracing::error!(
+        "transaction {first} led to another tree here than it says: this server's tree is not the \
+         others'. Compare `hash` of the members; stop the one that differs from the rest, move its \
+         version-2 directories (dataDir, dataLogDir) away and start it without an initialize file: it \
+         takes a snapshot"
+    );
+}
+
 /// Writes a snapshot of a state that nobody else uses yet: at the start, before serving.
 ///
 /// # Errors

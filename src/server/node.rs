@@ -23,6 +23,7 @@ use super::committer::{Committer, LogDone, LogRequest};
 use super::inbox::Inbox;
 use super::lanes::{Entries, Wakes};
 use super::line::{Line, Lines, Outlets, Told};
+use super::load;
 use super::snapshotter::Snapshotter;
 
 /// Transactions applied under one write lock.
@@ -276,10 +277,12 @@ impl Node {
             self.replica.apply(&mut state, &shared.watches, &mut out, APPLY_MAX);
             let told = out.told;
             let wrong = state.digest_mismatches() - before;
+            let first = state.first_digest_mismatch().filter(|_| before == 0 && wrong > 0);
             // Readers that wait get their turn before the next batch.
             RwLockWriteGuard::unlock_fair(state);
             count(&shared.metrics, &told);
             shared.metrics.add(Counter::DigestMismatchesCount, wrong);
+            first.into_iter().for_each(load::report_mismatch);
             // One look at the clock for all of them: the first has waited longest.
             let applied = waiting.saturating_sub(self.replica.outstanding()) as u64;
             let latency = oldest.map_or(0, |at| (shared.clock.wall().0 - at.0).max(0));

@@ -32,6 +32,7 @@ use crate::replica::ensemble::Member;
 use crate::server::inbox::Inbox;
 use crate::server::lanes::Wakes;
 use crate::server::line::{Line, Outlets};
+use crate::server::load;
 use crate::server::node::{Event, Shared, View, count, count_over_quota};
 use crate::server::quorum_link;
 use crate::server::snapshotter::Snapshotter;
@@ -339,10 +340,12 @@ impl Around for Surroundings {
         let result = f(&mut state, &self.shared.watches, &mut out);
         let told = out.told;
         let wrong = state.digest_mismatches().saturating_sub(before);
+        let first = state.first_digest_mismatch().filter(|_| before == 0 && wrong > 0);
         // Readers that wait get their turn before the next batch.
         RwLockWriteGuard::unlock_fair(state);
         count(&self.shared.metrics, &told);
         self.shared.metrics.add(Counter::DigestMismatchesCount, wrong);
+        first.into_iter().for_each(load::report_mismatch);
         result
     }
 
