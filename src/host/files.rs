@@ -293,7 +293,7 @@ pub fn read_range(
             break;
         }
         if zxid <= after {
-            found = Some(zxid);
+            found = Some(EncodedTxn::new(zxid, logged.bytes));
             continue;
         }
         bytes += logged.bytes.len() as u64;
@@ -306,5 +306,6 @@ pub fn read_range(
             break;
         }
     }
-    Ok(found.map(|found| LogRead { found, txns }))
+    let read = |found: EncodedTxn| LogRead { found: found.zxid, print: Some(found.print()), txns };
+    Ok(found.map(read))
 }

@@ -279,6 +279,7 @@ impl MemberNode {
                     around.exit(Exit::Disk(error));
                 }
             }
+            Action::Warn(warning) => tracing::error!("{warning}"),
             Action::Exit(reason) => around.exit(Exit::Zab(reason)),
             // Everything else was executed.
             _ => {}

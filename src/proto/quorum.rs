@@ -16,9 +16,9 @@
 //! | SYNC | to learner | 0 | null; releases the oldest pending sync |
 //! | NEWLEADER | to learner | epoch start | the config's text |
 //! | FOLLOWERINFO, OBSERVERINFO | to leader | start of the accepted epoch | [`LearnerInfo`] |
-//! | LEADERINFO | to learner | start of the new epoch | protocol version |
+//! | LEADERINFO | to learner | start of the new epoch | protocol version; [`marked_leader_info`] |
 //! | ACKEPOCH | to leader | last logged | current epoch, or -1 |
-//! | DIFF, TRUNC, SNAP | to learner | see [`crate::zab`] | null |
+//! | DIFF, TRUNC, SNAP | to learner | see [`crate::zab`] | null; TRUNC to a rookeeper: [`truncation`] |
 //! | UPTODATE | to learner | -1 | null |
 
 use std::fmt;
@@ -212,14 +212,64 @@ pub struct LearnerInfo {
     pub config_version: i64,
     /// Whether [`LEARNER_MARK`] follows: the learner understands [`quick_ping`].
     pub rookeeper: bool,
+    /// What follows the mark, 24 bytes: its own history (`docs/decisions/013`).
+    pub claim: Option<Claim>,
+}
+
+/// What a rookeeper says of its history when it introduces itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its current epoch, -1 where what it has must not speak for it.
+    pub current: Epoch,
+    /// Where its log ends, -1 likewise.
+    pub last: Zxid,
+    /// The transaction there.
+    pub end: ClaimedEnd,
+}
+
+/// What a [`Claim`] says of the transaction at the end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimedEnd {
+    /// Nothing: it is under a snapshot (-1 on the wire).
+    Unknown,
+    /// It is not the leader's, or something before it isn't: only a snapshot will do (-2).
+    Foreign,
+    /// The CRC-32 of its bytes, digest of the tree included.
+    Print(u32),
+}
+
+impl Claim {
+    fn read(r: &mut Reader) -> Result<Claim, DecodeError> {
+        let (current, last) = (Epoch(r.i64()?), Zxid(r.i64()?));
+        let end = match r.i64()? {
+            -2 => ClaimedEnd::Foreign,
+            print => u32::try_from(print).map_or(ClaimedEnd::Unknown, ClaimedEnd::Print),
+        };
+        Ok(Claim { current, last, end })
+    }
+
+    fn write(&self, w: &mut BytesMut) {
+        w.i64(self.current.0);
+        w.i64(self.last.0);
+        w.i64(match self.end {
+            ClaimedEnd::Unknown => -1,
+            ClaimedEnd::Foreign => -2,
+            ClaimedEnd::Print(print) => print.into(),
+        });
+    }
 }
 
 impl Jute for LearnerInfo {
     fn read(r: &mut Reader) -> Result<Self, DecodeError> {
         let (server, protocol) = (ServerId(r.i64()?), r.i32()?);
         let config_version = if r.remaining() >= 8 { r.i64()? } else { 0 };
-        let rookeeper = r.rest() == LEARNER_MARK;
-        Ok(LearnerInfo { server, protocol, config_version, rookeeper })
+        let rest = r.rest();
+        let rookeeper = rest.starts_with(LEARNER_MARK);
+        let claim = match rookeeper {
+            true => Claim::read(&mut Reader::new(rest.slice(LEARNER_MARK.len()..))).ok(),
+            false => None,
+        };
+        Ok(LearnerInfo { server, protocol, config_version, rookeeper, claim })
     }
     fn write(&self, w: &mut BytesMut) {
         w.i64(self.server.0);
@@ -227,6 +277,9 @@ impl Jute for LearnerInfo {
         w.i64(self.config_version);
         if self.rookeeper {
             w.extend_from_slice(LEARNER_MARK);
+            if let Some(claim) = &self.claim {
+                claim.write(w);
+            }
         }
     }
 }
@@ -236,6 +289,31 @@ pub fn leader_info(epoch: Epoch) -> QuorumPacket {
     let mut data = BytesMut::with_capacity(4);
     data.i32(PROTOCOL_VERSION);
     QuorumPacket::with_data(PacketKind::LeaderInfo, Zxid::new(epoch, 0), data.freeze())
+}
+
+/// The same to a rookeeper, so that it knows the leader for another: [`LEARNER_MARK`] behind what
+/// Apache reads.
+pub fn marked_leader_info(epoch: Epoch) -> QuorumPacket {
+    let mut data = BytesMut::with_capacity(4 + LEARNER_MARK.len());
+    data.i32(PROTOCOL_VERSION);
+    data.extend_from_slice(LEARNER_MARK);
+    QuorumPacket::with_data(PacketKind::LeaderInfo, Zxid::new(epoch, 0), data.freeze())
+}
+
+/// Whether a LEADERINFO is a rookeeper's.
+pub fn is_marked(packet: &QuorumPacket) -> bool {
+    packet.payload().get(4..) == Some(LEARNER_MARK)
+}
+
+/// The TRUNC to a rookeeper, with the CRC-32 of the leader's transaction at `to`: a learner whose
+/// own is another has another history below it, and cuts nothing.
+pub fn truncation(to: Zxid, print: u32) -> QuorumPacket {
+    QuorumPacket::with_data(PacketKind::Trunc, to, Bytes::copy_from_slice(&print.to_be_bytes()))
+}
+
+/// The CRC-32 in a TRUNC.
+pub fn truncation_print(packet: &QuorumPacket) -> Option<u32> {
+    packet.payload().get(..4)?.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// The ACKEPOCH of a learner whose log ends at `last`. `current` is its current epoch, or -1 when

@@ -189,13 +189,13 @@ impl Disk {
     /// Reads the log for a learner whose log ends at `after`.
     pub fn read_log(&self, after: Zxid, through: Zxid) -> Option<LogRead> {
         let at = self.log.partition_point(|l| l.entry.zxid <= after);
-        let found = match at {
-            0 if self.log_after.zxid <= after => self.log_after.zxid,
+        let (found, print) = match at {
+            0 if self.log_after.zxid <= after => (self.log_after.zxid, None),
             0 => return None,
-            n => self.log[n - 1].entry.zxid,
+            n => (self.log[n - 1].entry.zxid, Some(self.log[n - 1].txn.print())),
         };
         let wanted = self.log[at..].iter().take_while(|l| l.entry.zxid <= through);
-        Some(LogRead { found, txns: wanted.map(|l| l.txn.clone()).collect() })
+        Some(LogRead { found, print, txns: wanted.map(|l| l.txn.clone()).collect() })
     }
 
     /// Makes the oldest request durable. Returns what to report, if it was Zab's.

@@ -28,6 +28,17 @@ pub struct Ghost {
 }
 
 impl Ghost {
+    /// Of so many servers, none of which has anything.
+    pub fn of(n: usize) -> Ghost {
+        Ghost {
+            states: vec![Entry::default(); n],
+            leads: vec![None; n],
+            claims: vec![None; n],
+            joined: vec![None; n],
+            ..Ghost::default()
+        }
+    }
+
     /// The newest committed transaction.
     pub fn end(&self) -> Entry {
         self.committed.last().copied().unwrap_or_default()

@@ -4,6 +4,7 @@
 //! `docs/SIMULATION.md` explains the output. The parts:
 //!
 //! - [`world`]: hosts, time, one queue of `events`, the two phases of a run;
+//! - `outsiders`: what servers without a say do;
 //! - [`network`]: links that break as TCP does; [`disk`]: durable and lost writes;
 //! - [`swarm`]: what the seed picks; [`nemesis`]: what goes wrong;
 //! - [`host`]: the value under test, behind a trait;
@@ -21,6 +22,7 @@ pub mod invariants;
 pub mod model;
 pub mod nemesis;
 pub mod network;
+mod outsiders;
 pub mod random;
 pub mod score;
 pub mod swarm;
@@ -74,6 +76,9 @@ pub fn run(seed: u64, mutant: Option<Mutant>, verbose: bool) -> Outcome {
     if world.violation.is_none() {
         world.heal();
         world.settle();
+    }
+    if world.violation.is_none() && params.formed_anew {
+        world.form_anew();
     }
     for host in 0..params.servers() as usize {
         world.harvest(host);

@@ -84,10 +84,13 @@ impl<H: Host> World<H> {
                 let end = self.now() + self.random.between(1_000, 8_000_000);
                 self.at(end, What::Undo(Undo::Port(host)));
             }
+            Fault::AcceptLater => self.accept_later(host),
+            Fault::Stranger => self.stranger(host),
+            Fault::StrangeVote => self.strange_vote(host, other),
         }
     }
 
-    fn kill_for_a_while(&mut self, host: usize, power: bool, name: &'static str) {
+    pub(super) fn kill_for_a_while(&mut self, host: usize, power: bool, name: &'static str) {
         if self.slots[host].value.is_none() {
             return;
         }

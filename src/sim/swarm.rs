@@ -57,6 +57,9 @@ pub struct Params {
     pub election_loss: u64,
     /// Whether observers learn from followers.
     pub observer_masters: bool,
+    /// Whether the run ends with most members losing their directories, and one that did not
+    /// ([`World::form_anew`](super::world::World::form_anew)).
+    pub formed_anew: bool,
     /// A bug.
     pub mutant: Option<Mutant>,
 }
@@ -100,6 +103,12 @@ pub enum Fault {
     DamageLog,
     /// Another program takes a server's quorum port while that one does not listen.
     HoldPort,
+    /// A killed server has accepted later epochs meanwhile, of leaders that came to nothing.
+    AcceptLater,
+    /// Somebody speaks on a leader's port who is no voter, or is one with an absurd epoch.
+    Stranger,
+    /// The same on the election port.
+    StrangeVote,
 }
 
 impl Fault {
@@ -123,6 +132,9 @@ impl Fault {
         Fault::FailDisk,
         Fault::DamageLog,
         Fault::HoldPort,
+        Fault::AcceptLater,
+        Fault::Stranger,
+        Fault::StrangeVote,
     ];
 }
 
@@ -153,6 +165,7 @@ impl Params {
             crash_in_step: 0,
             election_loss: 0,
             observer_masters: false,
+            formed_anew: false,
             mutant: None,
         }
     }
@@ -195,6 +208,7 @@ impl Params {
             crash_in_step: r.pick(&[0, 0, 100, 500, 2000]),
             election_loss: r.pick(&[0, 0, 10, 100, 300]),
             observer_masters: r.permille(500),
+            formed_anew: r.permille(300) && voters >= 3,
             mutant: None,
         }
     }
@@ -243,6 +257,8 @@ impl Params {
                 (self.snapshot_ms, self.fault_ms) = (200, 200);
                 self.faults = vec![(Fault::KillLeader, 3), (Fault::Split, 3), (Fault::Kill, 1)];
             }
+            Mutant::OutsiderEpochCounts => self.faults.push((Fault::Stranger, 10)),
+            Mutant::LaterEpochDeposes | Mutant::DiffWithoutDigest => self.formed_anew = true,
             _ => {}
         }
         if mutant != Mutant::NoZxidWrap {

@@ -19,4 +19,5 @@ fn a_calm_ensemble_elects_and_commits() {
     }
 }
 
+mod outsiders;
 mod scenarios;

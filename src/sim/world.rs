@@ -70,7 +70,7 @@ enum Line {
 pub(super) struct Slot<H> {
     pub value: Option<H>,
     pub life: u64,
-    listening: bool,
+    pub(super) listening: bool,
     /// Another program holds its quorum port.
     port_held: bool,
     /// That program takes connections, and says nothing on them.
@@ -79,7 +79,7 @@ pub(super) struct Slot<H> {
     wants_port: Option<u64>,
     listens: u64,
     lines: BTreeMap<LinkId, Line>,
-    next_inbound: u64,
+    pub(super) next_inbound: u64,
     next_image: u64,
     /// It handles nothing before this.
     pub paused_until: u64,
@@ -108,7 +108,7 @@ pub struct World<H: Host> {
     pub(super) disks: Vec<Disk>,
     pub(super) network: Network,
     pub(super) ghost: Ghost,
-    invariants: Vec<Box<dyn Invariant>>,
+    pub(super) invariants: Vec<Box<dyn Invariant>>,
     /// What went wrong, first.
     pub violation: Option<Violation>,
     /// What happened, and how often.
@@ -158,13 +158,7 @@ impl<H: Host> World<H> {
             next_sync: 0,
         });
         let slots: Vec<_> = slots.collect();
-        let ghost = Ghost {
-            states: vec![Entry::default(); n],
-            leads: vec![None; n],
-            claims: vec![None; n],
-            joined: vec![None; n],
-            ..Ghost::default()
-        };
+        let ghost = Ghost::of(n);
         World {
             membership: params.membership(),
             disks: (0..n).map(|_| Disk::new(params.retain, params.mutant)).collect(),

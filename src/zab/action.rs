@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use super::warning::Warning;
 use crate::proto::election::Notification;
 use crate::proto::quorum::QuorumPacket;
 use crate::types::{Epoch, LinkId, ServerId, Zxid};
@@ -31,6 +32,12 @@ impl EncodedTxn {
     pub fn new(zxid: Zxid, bytes: Bytes) -> EncodedTxn {
         let reconfig = bytes.get(28..32) == Some(&EncodedTxn::RECONFIG);
         EncodedTxn { zxid, bytes, reconfig }
+    }
+
+    /// A CRC-32 of it. Two histories that have different transactions at one zxid, or the same one on
+    /// different trees (its bytes end with the tree's digest, unless digests are off), differ in it.
+    pub fn print(&self) -> u32 {
+        crc32fast::hash(&self.bytes)
     }
 }
 
@@ -108,6 +115,8 @@ pub enum Persisted {
 pub struct LogRead {
     /// The newest zxid at or below the one asked for that the log or a snapshot under it has.
     pub found: Zxid,
+    /// [`EncodedTxn::print`] of the transaction at `found`, if it was read.
+    pub print: Option<u32>,
     /// The transactions after `found`, without a gap, through the zxid asked for.
     pub txns: Vec<EncodedTxn>,
 }
@@ -258,6 +267,8 @@ pub enum Action {
     /// A member whose log was damaged, or that had nothing, is sound again and may vote from now
     /// on.
     Resynced,
+    /// An operator should know this. It is said once for each cause.
+    Warn(Warning),
     /// This server can't go on: end the process.
     Exit(ExitReason),
 }
@@ -331,12 +342,23 @@ pub enum Why {
     /// A follower has a newer history.
     #[error("follower {0} is ahead")]
     FollowerAhead(ServerId),
-    /// A member has accepted a later epoch and could never join this one.
-    #[error("server {server} has accepted epoch {accepted}")]
+    /// A voter has accepted a later epoch, which the leader's next one is to exceed: it has nothing to
+    /// lose by that, and cannot be elected; or the leader does not serve yet.
+    #[error("server {server} has accepted epoch {accepted}, so a later one begins")]
     LaterEpoch {
         /// Who.
         server: ServerId,
         /// Which.
+        accepted: Epoch,
+    },
+    /// No zxid can hold the next epoch.
+    #[error(
+        "no epoch comes after {accepted}: acceptedEpoch of this server or of a voter is wrong, or this \
+         ensemble has had all its epochs. Stop the members, write into acceptedEpoch of each what is in \
+         its currentEpoch, and start them"
+    )]
+    EpochsUsedUp {
+        /// The highest that was accepted.
         accepted: Epoch,
     },
     /// The leader's own disk doesn't answer.
@@ -410,6 +432,19 @@ pub enum LinkError {
         /// Ours.
         accepted: Epoch,
     },
+    /// An epoch that no honest history leads to from what was accepted here.
+    #[error("epoch {said} is absurd after {accepted}, the accepted epoch here")]
+    AbsurdEpoch {
+        /// The other side's.
+        said: Epoch,
+        /// Ours.
+        accepted: Epoch,
+    },
+    /// The learner's history is another than the leader's, from before this on.
+    #[error(
+        "the history before {0} is another here than the leader's: a snapshot will be asked for"
+    )]
+    HistoryDiffers(Zxid),
     /// An epoch out of range.
     #[error("epoch {0} is out of range")]
     BadEpoch(Epoch),

@@ -12,9 +12,20 @@ use super::membership::Membership;
 #[cfg(any(test, feature = "sim"))]
 use super::options::Mutant;
 use super::options::{DiskState, Options, Standing};
+use super::warning::Warning;
 use crate::proto::election::{NOTIFICATION_VERSION, Notification, ServerState};
 use crate::proto::quorum::{PacketKind, QuorumPacket};
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
+
+/// By how much an epoch may exceed what was accepted here: more elections than half a year of one every
+/// second. Less would do for any ensemble that serves; each step so large takes a 128th of all epochs.
+pub(super) const EPOCH_JUMP_MAX: i64 = 1 << 24;
+
+/// The last epoch that a zxid, which is a signed number, can hold and another may follow.
+pub(super) const EPOCH_LAST: Epoch = Epoch(i32::MAX as i64 - 1);
+
+/// Rounds are counted from a server's start; a member that is said to have come so far has not.
+const ROUND_MAX: i64 = 1 << 40;
 
 /// A change of role, to be made after the event that asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +65,9 @@ pub(super) struct Core {
     pub standing: Standing,
     /// Ask the next leader for a snapshot, because what is on disk can't be continued.
     pub ask_snapshot: bool,
+    /// A rookeeper's history was another than what is on disk: only a snapshot makes it the same.
+    /// What is on disk speaks for this server all the same.
+    pub foreign: bool,
     /// The vote that settled this server, told to those who search.
     pub vote: Vote,
     /// The election round (Apache's logical clock) of `vote`, or of the election under way.
@@ -86,6 +100,11 @@ pub(super) struct Core {
     pub suggested: Option<Vote>,
     /// Counters for operators.
     pub stats: Stats,
+    /// What a voter has accepted that this server, as a leader, let in by leaving its own epoch: the
+    /// next epoch it begins is later.
+    pub later: Epoch,
+    /// What operators were told.
+    warned: BTreeSet<(ServerId, u8)>,
 }
 
 /// Counters of one peer since its start.
@@ -124,6 +143,7 @@ impl Core {
             history,
             standing: disk.standing,
             ask_snapshot: false,
+            foreign: false,
             vote: Vote::NONE,
             round: 0,
             known_committed: Zxid::ZERO,
@@ -143,6 +163,8 @@ impl Core {
             seen,
             suggested: None,
             stats: Stats::default(),
+            later: Epoch(0),
+            warned: BTreeSet::new(),
             options,
         }
     }
@@ -170,6 +192,53 @@ impl Core {
 
     pub fn act(&mut self, action: Action) {
         self.actions.push_back(action);
+    }
+
+    /// [`EncodedTxn::print`] of the transaction at `zxid`: of the one that was read from the log on
+    /// disk, or one in memory.
+    pub fn print_at(&self, read: Option<(Zxid, u32)>, zxid: Zxid) -> Option<u32> {
+        let read = read.filter(|(found, _)| *found == zxid).map(|(_, print)| print);
+        read.or_else(|| self.history.print_at(zxid))
+    }
+
+    /// Tells the operator, unless it was said before.
+    pub fn warn(&mut self, warning: Warning) {
+        if self.warned.len() < WARNED_MAX && self.warned.insert(warning.cause()) {
+            self.act(Action::Warn(warning));
+        }
+    }
+
+    /// This server serves: what was said of those before may be said again.
+    pub fn forget_warnings(&mut self) {
+        self.warned.clear();
+    }
+
+    /// Whether no honest history can have led from what this server has accepted to `epoch`.
+    pub fn is_absurd(&self, epoch: Epoch) -> bool {
+        epoch > EPOCH_LAST || epoch.0.saturating_sub(self.accepted_epoch.0) > EPOCH_JUMP_MAX
+    }
+
+    /// Whether this server has nothing, so that it has nothing to compare an epoch with.
+    pub fn is_new(&self) -> bool {
+        self.accepted_epoch == Epoch(0) && self.history.last() == Zxid::ZERO
+    }
+
+    /// Whether no honest member says this; of a voter the operator is told.
+    pub fn refuses_vote(&mut self, from: ServerId, n: &Notification) -> bool {
+        let settled = n.state != ServerState::Looking;
+        let epochs = [n.peer_epoch, n.zxid.epoch()];
+        let said = epochs.into_iter().find(|e| self.is_absurd(*e) && !(settled && self.is_new()));
+        let warning = match said {
+            Some(said) => {
+                Warning::AbsurdEpoch { server: from, said, accepted: self.accepted_epoch }
+            }
+            None if n.round > ROUND_MAX => Warning::AbsurdRound { server: from, round: n.round },
+            None => return false,
+        };
+        if self.options.membership.is_voter(from) {
+            self.warn(warning);
+        }
+        true
     }
 
     pub fn poll_action(&mut self) -> Option<Action> {
@@ -381,6 +450,9 @@ macro_rules! mutant {
     }};
 }
 pub(super) use mutant;
+
+/// Causes that an operator is told of, at most.
+const WARNED_MAX: usize = 100;
 
 /// The newest message of each sender, kept while this server can't listen.
 pub(super) type Waiting = BTreeMap<ServerId, Notification>;

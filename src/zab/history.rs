@@ -19,6 +19,8 @@ use crate::types::Zxid;
 #[derive(Clone, Debug)]
 pub struct History {
     floor: Zxid,
+    /// The transaction at the floor, if it was here once.
+    at_floor: Option<EncodedTxn>,
     txns: VecDeque<EncodedTxn>,
     delivered: Zxid,
     /// How many of `txns` are delivered: a prefix.
@@ -43,7 +45,8 @@ impl History {
         history.txns = recent.into_iter().skip(start).collect();
         if history.txns.front().is_some_and(|t| !t.zxid.follows(history.floor)) {
             // What came before the first is not proven: the first itself becomes the floor.
-            history.floor = history.txns.pop_front().map_or(last, |t| t.zxid);
+            history.at_floor = history.txns.pop_front();
+            history.floor = history.at_floor.as_ref().map_or(last, |t| t.zxid);
         }
         history.delivered_len = history.txns.len();
         history.trim();
@@ -53,6 +56,7 @@ impl History {
     fn empty(at: Zxid, retain: usize) -> History {
         History {
             floor: at,
+            at_floor: None,
             txns: VecDeque::new(),
             delivered: at,
             delivered_len: 0,
@@ -96,6 +100,12 @@ impl History {
         self.txns.binary_search_by_key(&zxid, |t| t.zxid).ok().map(|at| &self.txns[at])
     }
 
+    /// [`EncodedTxn::print`] of the transaction with exactly this zxid, the one at the floor included.
+    pub fn print_at(&self, zxid: Zxid) -> Option<u32> {
+        let at_floor = self.at_floor.as_ref().filter(|t| t.zxid == zxid);
+        self.find(zxid).or(at_floor).map(EncodedTxn::print)
+    }
+
     /// Adds a transaction at the end. It must follow what is there.
     pub fn push(&mut self, txn: EncodedTxn) {
         debug_assert!(txn.zxid > self.last(), "{} after {}", txn.zxid, self.last());
@@ -127,7 +137,7 @@ impl History {
         }
         let rebuild = self.delivered > zxid;
         if self.floor > zxid {
-            self.floor = zxid;
+            (self.floor, self.at_floor) = (zxid, None);
         }
         self.delivered = self.delivered.min(zxid);
         self.delivered_len = self.delivered_len.min(self.txns.len());
@@ -151,6 +161,7 @@ impl History {
         while self.delivered_len > self.retain {
             if let Some(txn) = self.txns.pop_front() {
                 self.floor = txn.zxid;
+                self.at_floor = Some(txn);
             }
             self.delivered_len -= 1;
         }

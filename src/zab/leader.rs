@@ -6,10 +6,12 @@
 //!     --quorum of ACKEPOCH--> Synchronising --own currentEpoch durable, quorum of ACKs--> Serving
 //! ```
 //!
-//! A learner that comes late goes through the same stages by itself, with the epoch as it is. What
+//! A learner that comes late goes through the same stages by itself, with the epoch as it is. Whose
+//! accepted epoch counts, and who stays out, is in [`mod@discovery`]. What
 //! is sent to bring one up to date is in [`mod@transfer`]; pings, silence and what pings prove are in
 //! [`mod@liveness`]; who is let in without being a member in [`mod@guests`]; changes of the membership are in [`mod@reconfig`].
 
+mod discovery;
 pub(super) mod guests;
 mod liveness;
 mod reconfig;
@@ -23,7 +25,7 @@ use super::core::{Core, mutant};
 use super::membership::Membership;
 use crate::proto::jute::Jute;
 use crate::proto::quorum::{
-    LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch_current, leader_info,
+    Claim, LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch_current,
 };
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
 use liveness::Syncs;
@@ -116,6 +118,8 @@ struct Link {
     observer: bool,
     /// It has said that it is a rookeeper.
     rookeeper: bool,
+    /// What it says of its history.
+    claim: Option<Claim>,
     stage: Stage,
     /// When it counts as silent.
     deadline: Instant,
@@ -145,8 +149,7 @@ struct Proposal {
 pub(super) struct Leader {
     phase: Phase,
     epoch: Option<Epoch>,
-    /// Voters that have introduced themselves, this one included, and the highest accepted epoch of
-    /// anyone.
+    /// Who has introduced itself, this one included, and the highest accepted epoch of a voter.
     came: BTreeSet<ServerId>,
     highest: Epoch,
     epoch_acks: BTreeSet<ServerId>,
@@ -178,7 +181,7 @@ impl Leader {
             phase: Phase::CollectingEpochs,
             epoch: None,
             came: BTreeSet::from([core.me()]),
-            highest: core.accepted_epoch(),
+            highest: core.accepted_epoch().max(core.later),
             epoch_acks: BTreeSet::new(),
             history_acks: BTreeSet::new(),
             links: BTreeMap::new(),
@@ -239,6 +242,7 @@ impl Leader {
                     server: ServerId(i64::MIN),
                     observer: true,
                     rookeeper: false,
+                    claim: None,
                     stage: Stage::Introducing,
                     deadline,
                     watched: None,
@@ -428,63 +432,6 @@ impl Leader {
         }
     }
 
-    fn introduce(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        link: LinkId,
-        packet: &QuorumPacket,
-    ) -> Result<(), LinkError> {
-        let Introduction { info, accepted } = Introduction::read(core, packet)?;
-        let mut server = info.server;
-        if server == ServerId(i64::MAX) {
-            // An observer without an id of its own (Apache's OBSERVER_ID).
-            server = ServerId(self.anonymous);
-            self.anonymous -= 1;
-        }
-        let older = self.links.iter().find(|(id, l)| **id != link && l.server == server);
-        if let Some(older) = older.map(|(id, _)| *id) {
-            core.close(older, LinkError::Replaced);
-            self.forget(core, older);
-        }
-        self.admit(core, link, server)?;
-        let Some(l) = self.links.get_mut(&link) else { return Ok(()) };
-        l.server = server;
-        l.observer = packet.kind == PacketKind::ObserverInfo;
-        l.rookeeper = info.rookeeper;
-        l.stage = Stage::AwaitingEpoch;
-        if self.epoch.is_some_and(|epoch| accepted < epoch) {
-            // Whatever it once promised is not on its disk: it promises again.
-            self.epoch_acks.remove(&server);
-        }
-        let counts = l.counts(core) || mutant!(core, ObserversCounted);
-        match self.epoch {
-            None => {
-                self.highest = self.highest.max(accepted);
-                if counts {
-                    self.came.insert(server);
-                }
-                self.advance(core, now);
-            }
-            Some(epoch) => {
-                if accepted > epoch && core.options.membership.is_member(server) {
-                    // It must refuse this epoch, now and later: only a new one lets it join.
-                    core.leave(Why::LaterEpoch { server, accepted });
-                } else if self.phase != Phase::SavingAcceptedEpoch {
-                    self.send_epoch(core, link);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn send_epoch(&mut self, core: &mut Core, link: LinkId) {
-        if let (Some(epoch), Some(l)) = (self.epoch, self.links.get_mut(&link)) {
-            l.stage = Stage::AwaitingAck;
-            core.send(link, leader_info(epoch));
-        }
-    }
-
     fn take_epoch_ack(
         &mut self,
         core: &mut Core,
@@ -574,25 +521,19 @@ impl Leader {
     /// Goes on as far as what has come in allows.
     pub fn advance(&mut self, core: &mut Core, now: Instant) {
         if self.phase == Phase::CollectingEpochs && self.is_quorum(core, &self.came) {
-            let epoch = Epoch(self.highest.0 + 1);
-            self.epoch = Some(epoch);
-            self.phase = Phase::SavingAcceptedEpoch;
-            core.number_first_config(now, epoch);
-            core.save_accepted_epoch(now, epoch);
+            self.begin_epoch(core, now);
         }
         let Some(epoch) = self.epoch else { return };
         if self.phase == Phase::SavingAcceptedEpoch && core.accepted_epoch() >= epoch {
             self.phase = Phase::CollectingAcks;
             self.epoch_acks.insert(core.me());
             core.act(Action::RoleChanged(RoleChange::Leading { epoch, serving: false }));
-            let waiting = self.links.iter().filter(|(_, l)| l.stage == Stage::AwaitingEpoch);
-            for link in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
-                self.send_epoch(core, link);
-            }
+            self.send_epochs(core);
         }
         if self.phase == Phase::CollectingAcks && self.is_quorum(core, &self.epoch_acks) {
             self.phase = Phase::Synchronising;
             core.save_current_epoch(now, epoch);
+            self.send_epochs(core);
             self.start_transfers(core);
         }
         if self.phase == Phase::Synchronising && core.current_epoch() >= epoch {
@@ -627,6 +568,7 @@ impl Leader {
         self.last_proposed = Zxid::new(epoch, 0);
         core.know_committed(self.committed);
         core.vote.peer_epoch = epoch;
+        core.forget_warnings();
         core.deliver_through(self.committed, true);
         self.activate_initial(core, now);
         core.act(Action::RoleChanged(RoleChange::Leading { epoch, serving: true }));

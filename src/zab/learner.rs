@@ -17,6 +17,7 @@
 
 mod connect;
 mod delivery;
+mod discovery;
 mod master;
 mod reconfig;
 
@@ -28,10 +29,8 @@ use super::core::{Core, mutant};
 use super::leader::LearnerView;
 use super::membership::Membership;
 use super::options::Standing;
-use crate::proto::jute::Jute;
 use crate::proto::quorum::{
-    LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket, ack_epoch, designated_leader,
-    promised_silence,
+    PacketKind, QuorumPacket, designated_leader, is_marked, promised_silence, truncation_print,
 };
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
 use master::Master;
@@ -124,6 +123,8 @@ pub(super) struct Learner {
     master: Option<Master>,
     phase: Phase,
     epoch: Option<Epoch>,
+    /// The leader has said that it is a rookeeper.
+    rookeeper: bool,
     tries_left: u32,
     /// It has served clients: what ends it now is no vain attempt.
     served: bool,
@@ -178,6 +179,7 @@ impl Learner {
             master: None,
             phase: Phase::Connecting { retry_at: Some(now + wait) },
             epoch: None,
+            rookeeper: false,
             tries_left: core.options.connect_tries,
             served: false,
             deadline: now + wait + core.options.init_time(),
@@ -403,64 +405,6 @@ impl Learner {
         }));
     }
 
-    fn introduce(&mut self, core: &mut Core, now: Instant) {
-        if !matches!(self.phase, Phase::Connecting { .. }) {
-            return;
-        }
-        self.phase = Phase::AwaitingEpoch;
-        self.reached = true;
-        self.deadline = now + core.options.init_time();
-        let info = LearnerInfo {
-            server: core.me(),
-            protocol: PROTOCOL_VERSION,
-            config_version: core.options.membership.version,
-            rookeeper: true,
-        };
-        let kind = if self.observer { PacketKind::ObserverInfo } else { PacketKind::FollowerInfo };
-        let zxid = Zxid::new(core.accepted_epoch(), 0);
-        core.send(self.link, QuorumPacket::with_data(kind, zxid, info.to_bytes()));
-    }
-
-    fn take_epoch(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        offered: Epoch,
-    ) -> Result<(), LinkError> {
-        let accepted = core.accepted_epoch();
-        if offered < accepted {
-            return Err(LinkError::EpochWentBack { offered, accepted });
-        }
-        if offered.0 > i64::from(i32::MAX) {
-            return Err(LinkError::BadEpoch(offered));
-        }
-        self.epoch = Some(offered);
-        self.announce(core);
-        if offered == accepted {
-            // It was accepted before: the answer must not be counted a second time.
-            self.ack_epoch(core, Epoch(-1));
-        } else {
-            self.phase = Phase::SavingAcceptedEpoch;
-            if mutant!(core, AcceptedEpochNotSaved) {
-                self.ack_epoch(core, core.current_epoch());
-            } else {
-                core.save_accepted_epoch(now, offered);
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers LEADERINFO. A server that needs a snapshot claims zxid -1: it gets one, and isn't
-    /// counted.
-    fn ack_epoch(&mut self, core: &mut Core, current: Epoch) {
-        self.phase = Phase::AwaitingSync;
-        let packet = match core.standing {
-            Standing::Sound if !core.ask_snapshot => ack_epoch(current, self.claimed(core)),
-            _ => ack_epoch(Epoch(-1), Zxid(-1)),
-        };
-        core.send(self.link, packet);
-    }
-
     /// The end of the log: durable, because the disk owed nothing when the election began.
     fn claimed(&self, core: &Core) -> Zxid {
         if mutant!(core, ClaimMemoryZxid) {
@@ -484,12 +428,13 @@ impl Learner {
         let zxid = packet.zxid;
         match packet.kind {
             PacketKind::LeaderInfo if self.phase == Phase::AwaitingEpoch => {
+                self.rookeeper = is_marked(&packet);
                 self.take_epoch(core, now, zxid.epoch())
             }
             PacketKind::Diff | PacketKind::Trunc | PacketKind::Snap
                 if self.phase == Phase::AwaitingSync =>
             {
-                self.begin_sync(core, now, packet.kind, zxid)
+                self.begin_sync(core, now, packet.kind, zxid, truncation_print(&packet))
             }
             PacketKind::Proposal if self.phase.receives() => {
                 self.take_proposal(core, now, zxid, packet.payload(), true)
@@ -557,13 +502,14 @@ impl Learner {
         now: Instant,
         kind: PacketKind,
         zxid: Zxid,
+        print: Option<u32>,
     ) -> Result<(), LinkError> {
         if kind == PacketKind::Snap {
             self.check_kept(core, kind, zxid)?;
             self.phase = Phase::AwaitingImage { zxid };
             return Ok(());
         }
-        if core.standing == Standing::MustResync || core.ask_snapshot {
+        if core.standing == Standing::MustResync || core.ask_snapshot || self.owes_snapshot(core) {
             return Err(LinkError::SnapshotNeeded);
         }
         let last = core.history.last();
@@ -576,6 +522,11 @@ impl Learner {
             return Err(LinkError::BadTruncation { to: zxid, last });
         }
         self.check_kept(core, kind, zxid)?;
+        if print.is_some_and(|print| core.history.print_at(zxid) != Some(print)) {
+            // What is left after the cut would not be the leader's, though the zxid is.
+            core.foreign = true;
+            return Err(LinkError::HistoryDiffers(zxid));
+        }
         if zxid == last {
             self.phase = Phase::Receiving;
             return Ok(());
@@ -742,7 +693,7 @@ impl Learner {
     fn ack_new_leader(&mut self, core: &mut Core) {
         let epoch = self.epoch.unwrap_or_default();
         self.phase = Phase::AwaitingUpToDate;
-        core.ask_snapshot = false;
+        (core.ask_snapshot, core.foreign) = (false, false);
         if core.standing == Standing::MustResync {
             core.standing = Standing::Sound;
             core.act(Action::Resynced);
@@ -767,6 +718,7 @@ impl Learner {
         self.phase = Phase::Serving;
         self.served = true;
         core.vote.peer_epoch = self.epoch.unwrap_or_default();
+        core.forget_warnings();
         self.deliver(core);
         self.announce(core);
         for zxid in std::mem::take(&mut self.owed_pings) {

@@ -40,6 +40,7 @@ pub mod options;
 pub mod quorum;
 mod reconfig;
 pub mod sync;
+mod warning;
 
 use std::collections::BTreeSet;
 
@@ -56,6 +57,7 @@ pub use membership::{ConfigReader, Membership};
 #[cfg(any(test, feature = "sim"))]
 pub use options::Mutant;
 pub use options::{DiskState, Options, Standing, StartError};
+pub use warning::Warning;
 
 use self::core::{Core, Transition, Waiting, mutant};
 use crate::proto::election::{Notification, ServerState};
@@ -113,6 +115,9 @@ impl Peer {
         let (accepted, current) = (disk.accepted_epoch, disk.current_epoch);
         if accepted < current {
             return Err(StartError::AcceptedBelowCurrent { accepted, current });
+        }
+        if accepted < Epoch(0) || accepted > Epoch(i32::MAX.into()) {
+            return Err(StartError::EpochOutOfRange(accepted));
         }
         if accepted < disk.last.epoch() {
             return Err(StartError::AcceptedBelowLog { accepted, last: disk.last });
@@ -281,13 +286,15 @@ impl Peer {
 
     /// A message of another server has come in by the election port.
     pub fn handle_notification(&mut self, now: Instant, from: ServerId, n: Notification) {
+        let searching = matches!(self.role, Role::Draining(_) | Role::Electing(_));
+        if searching && self.core.refuses_vote(from, &n) {
+            return;
+        }
         if self.core.silent == Some(from) {
             self.core.silent = None;
             self.set_unreachable(now, self.core.unreachable.clone());
         }
-        if matches!(self.role, Role::Draining(_) | Role::Electing(_))
-            && let Some(version) = self.core.adopt(now, &n)
-        {
+        if searching && let Some(version) = self.core.adopt(now, from, &n) {
             self.look(now, Why::NewerConfig(version));
         }
         match &mut self.role {
@@ -326,6 +333,7 @@ impl Peer {
                 }
                 match &mut self.role {
                     _ if n.state != ServerState::Looking || !voter => {}
+                    _ if self.core.refuses_vote(from, &n) => {}
                     Role::Leading(leader) => leader.handle_vote(&mut self.core, from, &n),
                     // In a later round than the one that chose it: it has given up. Its port may be
                     // another program's, which takes our link and never says a word.

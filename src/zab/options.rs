@@ -168,6 +168,12 @@ pub enum StartError {
         /// Where the log ends.
         last: Zxid,
     },
+    /// `acceptedEpoch` is nothing that a zxid could hold.
+    #[error(
+        "accepted epoch {0} is out of range: acceptedEpoch in the data directory is damaged. Write the \
+         epoch of currentEpoch into it"
+    )]
+    EpochOutOfRange(Epoch),
     /// This server is not in its own config.
     #[error("server {0} is not in the configuration")]
     NotAMember(ServerId),
@@ -197,6 +203,9 @@ pub enum Mutant {
     ServeWithoutQuorum,
     DeliverOnProposal,
     TruncInMemoryOnly,
+    OutsiderEpochCounts,
+    LaterEpochDeposes,
+    DiffWithoutDigest,
 }
 
 #[cfg(any(test, feature = "sim"))]
@@ -221,6 +230,9 @@ impl Mutant {
         Mutant::ServeWithoutQuorum,
         Mutant::DeliverOnProposal,
         Mutant::TruncInMemoryOnly,
+        Mutant::OutsiderEpochCounts,
+        Mutant::LaterEpochDeposes,
+        Mutant::DiffWithoutDigest,
     ];
 
     /// The mutant with this name, as `Debug` prints it, in any case and with or without dashes.

@@ -84,11 +84,17 @@ impl Core {
         Some(old)
     }
 
-    /// Whoever searches for a leader takes over a newer config that another has in force; its version
-    /// then.
-    pub fn adopt(&mut self, now: Instant, said: &Notification) -> Option<i64> {
+    /// Whoever searches for a leader takes over a newer config that a member, by the one here or by
+    /// that one, has in force; its version then.
+    pub fn adopt(&mut self, now: Instant, from: ServerId, said: &Notification) -> Option<i64> {
         let new = self.read_config(said.config.as_ref()?)?;
         let version = new.version;
+        let speaks = |m: &Membership| m.is_member(from);
+        if self.is_absurd(Zxid(version).epoch())
+            || !(speaks(&self.options.membership) || speaks(&new))
+        {
+            return None;
+        }
         self.activate(now, new).map(|_| version)
     }
 

@@ -21,6 +21,7 @@
 //! committed and therefore in every later leader's history.
 
 use super::action::{EncodedTxn, LogRead};
+use crate::proto::quorum::{Claim, ClaimedEnd};
 use crate::types::Zxid;
 
 /// What the leader has.
@@ -106,6 +107,29 @@ pub fn plan(has: &Committed<'_>, peer: Zxid, rules: Rules) -> Plan {
     } else {
         // The learner may not have the transaction before: a TRUNC must not cross epochs.
         Plan::Snap
+    }
+}
+
+/// The plan for a learner that says what it has at the end of its log, which is at `peer`: a DIFF only
+/// where that is what the leader has there (`ours`), otherwise a snapshot. Equal zxids are no proof
+/// where an ensemble was formed anew.
+///
+/// Where either side does not know, because it has a snapshot there and no transaction, it is a
+/// snapshot too. To cut is the learner's decision, which compares; where the leader could not tell it
+/// anything, it gets a snapshot. A learner that says nothing is an Apache server.
+pub fn agreed(
+    plan: Plan,
+    peer: Zxid,
+    claim: Option<Claim>,
+    ours: impl Fn(Zxid) -> Option<u32>,
+) -> Plan {
+    let Some(claim) = claim else { return plan };
+    let same = |end| matches!(end, ClaimedEnd::Print(print) if ours(peer) == Some(print));
+    match (plan, claim.end) {
+        (_, ClaimedEnd::Foreign) => Plan::Snap,
+        (Plan::Diff { .. }, end) if peer > Zxid::ZERO && !same(end) => Plan::Snap,
+        (Plan::Trunc { to }, _) if ours(to).is_none() => Plan::Snap,
+        _ => plan,
     }
 }
 

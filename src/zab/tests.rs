@@ -1,6 +1,7 @@
 //! Transcripts of one peer: what it is told, and what it does about it. The names are those of the
 //! failures that each of them once was, by JIRA id.
 
+mod epochs;
 mod leader;
 mod learner;
 mod reconfig;
@@ -51,6 +52,7 @@ struct Bench {
     ops: VecDeque<(OpId, DiskOp)>,
     said: Vec<String>,
     votes: Vec<(ServerId, Notification)>,
+    warnings: Vec<Warning>,
     up: LinkId,
 }
 
@@ -67,8 +69,8 @@ impl Bench {
         change(&mut options);
         let now = Instant::from_millis(1000);
         let peer = Peer::new(options, disk, now).expect("the disk fits");
-        let (ops, said, votes) = Default::default();
-        let mut bench = Bench { peer, now, ops, said, votes, up: LinkId(0) };
+        let (ops, said, votes, warnings) = Default::default();
+        let mut bench = Bench { peer, now, ops, said, votes, warnings, up: LinkId(0) };
         bench.drain();
         bench
     }
@@ -139,6 +141,10 @@ impl Bench {
                     _ => continue,
                 },
                 Action::Exit(why) => format!("exit: {why}"),
+                Action::Warn(warning) => {
+                    self.warnings.push(warning);
+                    continue;
+                }
                 Action::Resynced => "resynced".to_owned(),
                 Action::Synced { token } => format!("synced {token}"),
                 Action::FromLearner { link, packet, .. } => {
@@ -284,6 +290,7 @@ impl Bench {
             protocol: PROTOCOL_VERSION,
             config_version: 0,
             rookeeper: true,
+            claim: None,
         };
         self.link(LinkId(link), LinkEvent::Up);
         let packet = QuorumPacket::with_data(kind, z(accepted, 0), info.to_bytes());

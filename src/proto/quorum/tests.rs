@@ -8,6 +8,7 @@ fn samples() -> Vec<QuorumPacket> {
         protocol: PROTOCOL_VERSION,
         config_version: 7,
         rookeeper: false,
+        claim: None,
     };
     let request = ForwardedRequest {
         session: SessionId(0x1_0000),
@@ -132,6 +133,7 @@ fn learner_info_of_34_has_no_config_version() {
         protocol: PROTOCOL_VERSION,
         config_version: 9,
         rookeeper: false,
+        claim: None,
     };
     let bytes = info.to_bytes();
     assert_eq!(bytes.len(), 20);
@@ -148,6 +150,7 @@ fn the_mark_follows_what_apache_reads() {
         protocol: PROTOCOL_VERSION,
         config_version: 9,
         rookeeper: false,
+        claim: None,
     };
     let marked = LearnerInfo { rookeeper: true, ..plain };
     let bytes = marked.to_bytes();

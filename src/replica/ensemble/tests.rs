@@ -229,6 +229,7 @@ impl World {
                 member.handle_leader(packet, clients);
             }
             Action::AnswerPing { zxid } => self.servers[n].member.answer_ping(zxid),
+            Action::Warn(_) => {}
             Action::Synced { token } => self.servers[n].member.handle_synced(token),
             Action::ConfigSeen(_) | Action::ConfigActive { .. } => {}
             other => panic!("{other:?}"),

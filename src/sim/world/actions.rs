@@ -64,6 +64,7 @@ impl<H: Host> World<H> {
                 self.cover("damaged log resynced");
                 self.disks[host].standing = Default::default();
             }
+            Action::Warn(warning) => self.warned(host, &warning),
             Action::Exit(reason) => self.fail("Exit", format!("{host}: {reason}")),
             Action::FromLearner { .. }
             | Action::FromLeader(_)
@@ -115,6 +116,18 @@ impl<H: Host> World<H> {
         }
     }
 
+    fn warned(&mut self, host: usize, warning: &crate::zab::Warning) {
+        use crate::zab::Warning;
+        self.score.line(self.now, "warn", self.view(host), warning.to_string());
+        self.cover(match warning {
+            Warning::StaysOut { .. } => "warning: a server stays out",
+            Warning::LeftOut { .. } => "warning: left out",
+            Warning::AbsurdEpoch { .. } => "warning: absurd epoch",
+            Warning::AbsurdRound { .. } => "warning: absurd round",
+            Warning::HistoryDiffers { .. } => "warning: history differs",
+        });
+    }
+
     pub(super) fn role_changed(&mut self, host: usize, change: &RoleChange) {
         self.score.line(self.now, "role", self.view(host), format!("{change:?}"));
         match change {
@@ -151,6 +164,7 @@ impl<H: Host> World<H> {
                     crate::zab::Why::PortHeld => "looking: quorum port held",
                     crate::zab::Why::FollowerAhead(_) => "looking: follower ahead",
                     crate::zab::Why::LaterEpoch { .. } => "looking: later epoch",
+                    crate::zab::Why::EpochsUsedUp { .. } => "looking: epochs used up",
                     crate::zab::Why::DiskStalled(_) => "looking: disk stalled",
                     crate::zab::Why::Reconfigured => "looking: reconfigured",
                     crate::zab::Why::NewerConfig(_) => "looking: newer config",

@@ -8,8 +8,9 @@
 use super::super::action::*;
 use super::super::core::{Core, mutant};
 use super::super::sync::{self, Committed, Plan, Rules};
+use super::super::warning::Warning;
 use super::{Leader, Stage};
-use crate::proto::quorum::{PacketKind, QuorumPacket};
+use crate::proto::quorum::{ClaimedEnd, PacketKind, QuorumPacket, truncation};
 use crate::types::{LinkId, ServerId, Zxid};
 
 impl Leader {
@@ -35,12 +36,16 @@ impl Leader {
             #[cfg(any(test, feature = "sim"))]
             skip_membership: mutant!(core, DiffWithoutMembership),
         };
-        match sync::plan(&has, last, rules) {
+        let plan = sync::plan(&has, last, rules);
+        match self.agreed(core, link, plan, last, None) {
             Plan::Diff { announce, after } => {
                 core.stats.syncs.diff += 1;
-                self.open(core, link, PacketKind::Diff, announce, &[], after);
+                self.open(core, link, (PacketKind::Diff, None), announce, &[], after);
             }
-            Plan::Trunc { to } => self.open(core, link, PacketKind::Trunc, to, &[], to),
+            Plan::Trunc { to } => {
+                let print = core.history.print_at(to);
+                self.open(core, link, (PacketKind::Trunc, print), to, &[], to);
+            }
             Plan::Snap => self.await_snapshot(core, link),
             Plan::ReadLog { after } => {
                 let read = core.new_read();
@@ -60,18 +65,56 @@ impl Leader {
     ) {
         let newest = self.committed_or_initial(core);
         let floor = core.history.floor();
-        match found.and_then(|read| sync::plan_from_log(&read, last, floor, newest)) {
-            Some((Plan::Diff { announce, after }, txns)) => {
+        let at = found.as_ref().and_then(|read| Some((read.found, read.print?)));
+        let planned = found.and_then(|read| sync::plan_from_log(&read, last, floor, newest));
+        let (plan, txns) = planned.unwrap_or((Plan::Snap, Vec::new()));
+        match self.agreed(core, link, plan, last, at) {
+            Plan::Diff { announce, after } => {
                 core.stats.syncs.log += 1;
-                self.open(core, link, PacketKind::Diff, announce, &txns, after);
+                self.open(core, link, (PacketKind::Diff, None), announce, &txns, after);
             }
-            Some((Plan::Trunc { to }, txns)) => {
+            Plan::Trunc { to } => {
                 core.stats.syncs.log += 1;
                 let after = txns.last().map_or(to, |t| t.zxid);
-                self.open(core, link, PacketKind::Trunc, to, &txns, after);
+                self.open(
+                    core,
+                    link,
+                    (PacketKind::Trunc, at.map(|(_, print)| print)),
+                    to,
+                    &txns,
+                    after,
+                );
             }
             _ => self.await_snapshot(core, link),
         }
+    }
+
+    /// The plan, or a snapshot where the learner says that its history is another
+    /// ([`sync::agreed`]). `read` is what the log on disk has where the reading began.
+    fn agreed(
+        &self,
+        core: &mut Core,
+        link: LinkId,
+        plan: Plan,
+        last: Zxid,
+        read: Option<(Zxid, u32)>,
+    ) -> Plan {
+        let Some(l) = self.links.get(&link) else { return plan };
+        if mutant!(core, DiffWithoutDigest) {
+            return plan;
+        }
+        let agreed = sync::agreed(plan, last, l.claim, |zxid| core.print_at(read, zxid));
+        let foreign = match l.claim.map(|claim| claim.end) {
+            Some(ClaimedEnd::Foreign) => true,
+            Some(ClaimedEnd::Print(theirs)) => {
+                core.print_at(read, last).is_some_and(|ours| ours != theirs)
+            }
+            _ => false,
+        };
+        if foreign {
+            core.warn(Warning::HistoryDiffers { server: l.server, at: last });
+        }
+        agreed
     }
 
     /// Sends a snapshot as soon as the state holds everything that is committed: an image of less
@@ -149,12 +192,12 @@ impl Leader {
         }
     }
 
-    /// Sends the opening, and the rest.
+    /// Sends the opening, for a TRUNC with the print of the transaction at its end, and the rest.
     fn open(
         &mut self,
         core: &mut Core,
         link: LinkId,
-        kind: PacketKind,
+        (kind, print): (PacketKind, Option<u32>),
         zxid: Zxid,
         first: &[EncodedTxn],
         after: Zxid,
@@ -168,7 +211,11 @@ impl Leader {
         if kind == PacketKind::Trunc {
             self.uncount(link, zxid);
         }
-        core.send_bare(link, kind, zxid);
+        let says = self.links.get(&link).is_some_and(|l| l.claim.is_some());
+        match print.filter(|_| says && !mutant!(core, DiffWithoutDigest)) {
+            Some(print) => core.send(link, truncation(zxid, print)),
+            None => core.send_bare(link, kind, zxid),
+        }
         if mutant!(core, NewLeaderEarly) {
             self.send_new_leader(core, link);
         }

@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 
 use crate::proto::quorum::{
-    PacketKind, QuorumPacket, ack_epoch_current, inform_and_activate, leader_info, quick_ping,
+    Claim, PacketKind, QuorumPacket, ack_epoch_current, inform_and_activate, leader_info,
+    marked_leader_info, quick_ping, truncation,
 };
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
 use crate::zab::action::*;
@@ -57,6 +58,7 @@ impl Stage {
 struct Link {
     server: ServerId,
     rookeeper: bool,
+    claim: Option<Claim>,
     stage: Stage,
     /// When it counts as silent.
     deadline: Instant,
@@ -108,7 +110,8 @@ impl Master {
         match event {
             LinkEvent::Up => {
                 let (server, stage) = (ServerId(i64::MIN), Stage::Introducing);
-                self.links.insert(link, Link { server, rookeeper: false, stage, deadline });
+                let new = Link { server, rookeeper: false, claim: None, stage, deadline };
+                self.links.insert(link, new);
             }
             LinkEvent::Packet(packet) => {
                 if let Err(why) = self.handle_packet(core, now, link, packet) {
@@ -134,12 +137,15 @@ impl Master {
         let link = self.links.iter().find_map(|(id, l)| reading(l).map(|last| (*id, last)));
         let Some((link, last)) = link else { return };
         let floor = core.history.floor();
-        match found.and_then(|read| sync::plan_from_log(&read, last, floor, self.committed)) {
-            Some((plan @ (Plan::Diff { .. } | Plan::Trunc { .. }), txns)) => {
+        let at = found.as_ref().and_then(|read| Some((read.found, read.print?)));
+        let planned = found.and_then(|r| sync::plan_from_log(&r, last, floor, self.committed));
+        let (plan, txns) = planned.unwrap_or((Plan::Snap, Vec::new()));
+        match self.agreed(core, link, plan, last, at) {
+            plan @ (Plan::Diff { .. } | Plan::Trunc { .. }) => {
                 core.stats.syncs.log += 1;
-                self.open(core, link, plan, &txns);
+                self.open(core, link, plan, &txns, at);
             }
-            _ => self.open(core, link, Plan::Snap, &[]),
+            _ => self.open(core, link, Plan::Snap, &[], None),
         }
     }
 
@@ -263,9 +269,15 @@ impl Master {
             }
         }
         if let Some(l) = self.links.get_mut(&link) {
-            (l.server, l.rookeeper) = (server, info.rookeeper);
+            (l.server, l.rookeeper, l.claim) = (server, info.rookeeper, info.claim);
             l.stage = Stage::AwaitingAck;
-            core.send(link, leader_info(self.epoch));
+            core.send(
+                link,
+                match l.claim {
+                    Some(_) => marked_leader_info(self.epoch),
+                    None => leader_info(self.epoch),
+                },
+            );
         }
         Ok(())
     }
@@ -293,19 +305,40 @@ impl Master {
             #[cfg(any(test, feature = "sim"))]
             skip_membership: false,
         };
-        match sync::plan(&has, last, rules) {
+        let plan = sync::plan(&has, last, rules);
+        match self.agreed(core, link, plan, last, None) {
             Plan::ReadLog { after } => {
                 let read = core.new_read();
                 self.set_stage(link, Stage::ReadingLog { last, read });
                 core.act(Action::ReadLog { read, after, through });
             }
-            plan => self.open(core, link, plan, &[]),
+            plan => self.open(core, link, plan, &[], None),
         }
+    }
+
+    /// As a leader's: `read` is what the log on disk has where the reading began.
+    fn agreed(
+        &self,
+        core: &Core,
+        link: LinkId,
+        plan: Plan,
+        last: Zxid,
+        read: Option<(Zxid, u32)>,
+    ) -> Plan {
+        let claim = self.links.get(&link).and_then(|l| l.claim);
+        sync::agreed(plan, last, claim, |zxid| core.print_at(read, zxid))
     }
 
     /// Sends the opening, `first` from the log on disk, then what is committed after it, and
     /// NEWLEADER; from here on the observer gets every commit.
-    fn open(&mut self, core: &mut Core, link: LinkId, plan: Plan, first: &[EncodedTxn]) {
+    fn open(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        plan: Plan,
+        first: &[EncodedTxn],
+        read: Option<(Zxid, u32)>,
+    ) {
         let after = match plan {
             Plan::Diff { announce, after } => {
                 core.stats.syncs.diff += u64::from(first.is_empty());
@@ -314,7 +347,11 @@ impl Master {
             }
             Plan::Trunc { to } => {
                 core.stats.syncs.trunc += u64::from(first.is_empty());
-                core.send_bare(link, PacketKind::Trunc, to);
+                let says = self.links.get(&link).is_some_and(|l| l.claim.is_some());
+                match core.print_at(read, to).filter(|_| says) {
+                    Some(print) => core.send(link, truncation(to, print)),
+                    None => core.send_bare(link, PacketKind::Trunc, to),
+                }
                 to
             }
             Plan::Snap | Plan::ReadLog { .. } => {

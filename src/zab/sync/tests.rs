@@ -62,7 +62,7 @@ fn an_empty_window_knows_only_its_floor() {
 fn zookeeper_1319_an_empty_learner_never_gets_an_empty_diff() {
     let has = Committed { floor: z(1, 7), zxids: &[], processed: z(1, 7) };
     assert_eq!(plan(&has, Zxid::ZERO, RULES), Plan::ReadLog { after: Zxid::ZERO });
-    let refused = LogRead { found: z(1, 3), txns: vec![] };
+    let refused = LogRead { found: z(1, 3), print: None, txns: vec![] };
     assert_eq!(plan_from_log(&refused, Zxid::ZERO, z(1, 7), z(1, 7)), None);
 }
 
@@ -119,7 +119,7 @@ fn check_one(
         // The whole log is on disk.
         let at = history.partition_point(|z| *z <= after);
         let txns = history[at..].iter().map(|z| txn(*z)).collect();
-        let read = LogRead { found: before(at), txns };
+        let read = LogRead { found: before(at), print: None, txns };
         modes.insert("log");
         match plan_from_log(&read, *claim, has.floor, processed) {
             Some((p, txns)) => {
@@ -155,8 +155,11 @@ fn check_one(
 
 #[test]
 fn a_gap_in_the_log_on_disk_means_a_snapshot() {
-    let read =
-        |found, zxids: &[Zxid]| LogRead { found, txns: zxids.iter().map(|z| txn(*z)).collect() };
+    let read = |found, zxids: &[Zxid]| LogRead {
+        found,
+        print: None,
+        txns: zxids.iter().map(|z| txn(*z)).collect(),
+    };
     let good = read(z(1, 1), &[z(1, 2), z(1, 3)]);
     assert!(plan_from_log(&good, z(1, 1), z(1, 3), z(1, 5)).is_some());
     let gap = read(z(1, 1), &[z(1, 3)]);

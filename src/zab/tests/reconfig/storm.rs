@@ -223,7 +223,7 @@ impl Storm {
                     let found = log.iter().map(|t| t.zxid).filter(|z| *z <= after).max();
                     let wanted = log.iter().filter(|t| t.zxid > after && t.zxid <= through);
                     let found = found.unwrap_or(Zxid::ZERO);
-                    let read_back = LogRead { found, txns: wanted.cloned().collect() };
+                    let read_back = LogRead { found, print: None, txns: wanted.cloned().collect() };
                     self.peer(id, |peer, now| peer.handle_log_read(now, read, Some(read_back)));
                 }
                 Action::LoadState { through } => {
