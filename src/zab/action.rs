@@ -402,6 +402,9 @@ pub enum LinkError {
     /// A learner that claims to be this server: two members have the same `myid`.
     #[error("the learner has this server's own id")]
     OwnId,
+    /// A learner whose id nobody can have.
+    #[error("server id {0} is out of range")]
+    BadId(ServerId),
     /// A packet that has no place here.
     #[error("unexpected {packet} while {phase}")]
     Unexpected {

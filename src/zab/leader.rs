@@ -697,6 +697,10 @@ impl Introduction {
         if info.server == core.me() {
             return Err(LinkError::OwnId);
         }
+        if info.server.0 < 0 {
+            // Negative ones stand for observers without an id, and for who has not introduced itself.
+            return Err(LinkError::BadId(info.server));
+        }
         Ok(Introduction { info, accepted })
     }
 }

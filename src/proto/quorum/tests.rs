@@ -200,3 +200,27 @@ fn random_bytes_never_panic() {
         let _ = QuorumPacket::split_from(&mut bytes, 64);
     }
 }
+
+#[test]
+fn what_a_learner_says_of_its_history_is_read_back() {
+    let info = |claim| LearnerInfo {
+        server: ServerId(3),
+        protocol: PROTOCOL_VERSION,
+        config_version: 7,
+        rookeeper: true,
+        claim,
+    };
+    for end in [ClaimedEnd::Unknown, ClaimedEnd::Foreign, ClaimedEnd::Print(u32::MAX)] {
+        let claim = Claim { current: Epoch(4), last: Zxid::new(Epoch(4), 9), end };
+        let bytes = info(Some(claim)).to_bytes();
+        assert_eq!(bytes.len(), 20 + LEARNER_MARK.len() + 24);
+        assert_eq!(LearnerInfo::from_bytes(bytes.clone()), Ok(info(Some(claim))));
+        // What is cut short says nothing.
+        let short = bytes.slice(..bytes.len() - 1);
+        assert_eq!(LearnerInfo::from_bytes(short), Ok(info(None)));
+    }
+    assert!(is_marked(&marked_leader_info(Epoch(2))) && !is_marked(&leader_info(Epoch(2))));
+    let (to, print) = (Zxid::new(Epoch(1), 2), 0xdead_beef);
+    assert_eq!(truncation_print(&truncation(to, print)), Some(print));
+    assert_eq!(truncation_print(&QuorumPacket::new(PacketKind::Trunc, to)), None);
+}

@@ -336,3 +336,43 @@ fn a_learner_cuts_nothing_that_would_leave_another_history() {
         assert!(b.said().contains(&"up: ACK 4:0".to_owned()));
     }
 }
+
+#[test]
+fn an_id_below_zero_is_nobodys() {
+    // It would take the place of who has not introduced itself yet, or of an observer without an id.
+    for id in [i64::MIN, -1] {
+        let mut b = Bench::new(3, history(1, 3)).lead(2);
+        b.introduce_on(50, i64::MAX, 1, ObserverInfo);
+        b.link(LinkId(51), LinkEvent::Up);
+        b.said();
+        b.introduce_on(52, id, 1, FollowerInfo);
+        b.expect(&[&format!("close 52: server id {id} is out of range")]);
+    }
+}
+
+#[test]
+fn a_config_is_taken_over_of_a_member_only() {
+    use crate::zab::ConfigReader;
+    // The text is the version, and the voters of it are 1, 4 and 5.
+    fn read(text: &Bytes) -> Option<Membership> {
+        let version = std::str::from_utf8(text).ok()?.parse().ok()?;
+        let members = Membership::majority([1, 4, 5].map(ServerId), []);
+        Some(Membership { version, text: text.clone(), ..members })
+    }
+    for (from, version, taken) in [
+        (4, z(1, 2), true),
+        (2, z(1, 2), true),
+        (77, z(1, 2), false),
+        (2, z(LAST, 2), false),
+        (4, z(LAST, 2), false),
+    ] {
+        let reader = ConfigReader { read, text_of: |_| None };
+        let mut b = Bench::with(1, history(1, 3), |o| o.reconfig = Some(reader));
+        let mut said = b.newest_vote().clone();
+        said.config = Some(Bytes::from(version.0.to_string()));
+        b.peer.handle_notification(b.now, ServerId(from), said);
+        b.drain();
+        let in_force = b.peer.options().membership.version == version.0;
+        assert_eq!(in_force, taken, "{from} {version:?}");
+    }
+}
