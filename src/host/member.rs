@@ -11,7 +11,7 @@ use crate::state::watch::WatchTable;
 use crate::state::{SnapshotCursor, StateMachine};
 use crate::storage;
 use crate::types::{ConnId, Instant, LinkId, Now, SessionId, Zxid};
-use crate::zab::{Action, DiskOp, ExitReason, RoleChange};
+use crate::zab::{Action, DiskOp, ExitReason, LinkError, LinkEvent, RoleChange};
 
 /// Transactions applied while the state is held alone.
 const APPLY_MAX: usize = 256;
@@ -53,9 +53,18 @@ pub trait Around {
     fn replace(&mut self, state: StateMachine);
     /// Carries out an action that concerns links or files; gives back any other.
     fn execute(&mut self, action: Action) -> Option<Action>;
-    /// Queues the stream of a snapshot of the state as it is now; the history is at `zxid`.
-    fn send_snapshot(&mut self, link: LinkId, zxid: Zxid);
-    /// Gives up the local snapshot under way, and returns when it can't appear any more.
+    /// Begins an image for learners, which is called `zxid`, with the walk that `cursor` has begun;
+    /// queues its stream on a link. [`MemberNode::walk_ended`] is called when the walk has ended.
+    fn begin_image(&mut self, link: LinkId, zxid: Zxid, cursor: SnapshotCursor);
+    /// Queues the stream of the image that was begun last on another link.
+    fn send_image(&mut self, link: LinkId);
+    /// Whether that image can still be had, and how many links are reading it.
+    fn image(&self) -> Option<usize>;
+    /// Nobody new gets that image any more.
+    fn forget_image(&mut self);
+    /// The walk for the local snapshot under way is to end soon: others need theirs.
+    fn give_up_snapshot(&mut self);
+    /// Gives up the walk under way, and returns when no snapshot can come of it any more.
     fn cancel_snapshot(&mut self);
     /// Calls `f` with each connection's session, timeout in ms and last activity.
     fn sessions(&self, f: &mut dyn FnMut(SessionId, i32, Instant));
@@ -83,6 +92,15 @@ pub struct Waited {
     pub refused: u64,
 }
 
+/// What a walk through the state is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WalkFor {
+    /// A snapshot of this server's own.
+    Own,
+    /// An image for learners.
+    Learners,
+}
+
 /// A member, and what its node thread keeps from turn to turn.
 #[derive(Debug)]
 pub struct MemberNode {
@@ -90,6 +108,12 @@ pub struct MemberNode {
     pub member: Member,
     /// Take a snapshot at the first opportunity.
     pub snapshot_due: bool,
+    /// The walk through the state under way: there is one at a time.
+    walk: Option<WalkFor>,
+    /// What the newest image for learners is called in Zab, while it can be had.
+    image: Option<Zxid>,
+    /// It leads, and has no quorum yet: its learners' snapshots come before its own.
+    establishing: bool,
     /// The state is being rebuilt: no snapshot is taken of it.
     loading: bool,
     /// Activity before this moment has been reported to the leader.
@@ -112,6 +136,9 @@ impl MemberNode {
         MemberNode {
             member,
             snapshot_due: false,
+            walk: None,
+            image: None,
+            establishing: false,
             loading: false,
             reported: Instant::default(),
             config,
@@ -211,6 +238,7 @@ impl MemberNode {
         }
         let member = &mut self.member;
         around.lend(|state, out| member.handle_timeout(now, state, out));
+        self.release_image(now, around);
         self.drain(now, around);
         self.end_waiting(now, around);
         true
@@ -234,6 +262,7 @@ impl MemberNode {
             {
                 // A snapshot that is finished after this could bring back what goes away.
                 around.cancel_snapshot();
+                self.forget_image(now, around);
                 self.loading = true;
             }
             if let Some(action) = around.execute(action) {
@@ -252,7 +281,7 @@ impl MemberNode {
             }
             Action::SendSnapshot { link, zxid } => {
                 self.flush(around);
-                around.send_snapshot(link, zxid);
+                self.send_snapshot(now, link, zxid, around);
             }
             Action::RoleChanged(change) => self.change_role(now, &change, around),
             Action::FromLearner { link, packet, .. } => {
@@ -309,6 +338,13 @@ impl MemberNode {
 
     fn change_role(&mut self, now: Now, change: &RoleChange, around: &mut impl Around) {
         self.flush(around);
+        self.forget_image(now, around);
+        self.establishing = matches!(change, RoleChange::Leading { serving: false, .. });
+        if self.establishing && self.walk == Some(WalkFor::Own) {
+            // It may take longer than the others have patience.
+            around.give_up_snapshot();
+            self.snapshot_due = true;
+        }
         match change {
             RoleChange::Looking(why) => tracing::info!("LOOKING: {why}"),
             RoleChange::Following { leader, epoch, serving, observer } => {
@@ -366,15 +402,69 @@ impl MemberNode {
         }
     }
 
-    /// Begins a snapshot if one is due and possible; None while another one is under way: then ask
+    /// Begins a snapshot if one is due and possible; None while another walk is under way: then ask
     /// again after the next turn.
-    pub fn begin_snapshot(&mut self, around: &mut impl Around) -> Option<SnapshotCursor> {
-        if !self.snapshot_due || self.loading {
+    pub fn begin_snapshot(&mut self, now: Now, around: &mut impl Around) -> Option<SnapshotCursor> {
+        if !self.snapshot_due || self.loading || self.establishing || self.walk.is_some() {
             return None;
         }
         let cursor = around.lend_alone(|state, _, _| state.begin_snapshot())?;
         self.snapshot_due = false;
+        self.walk = Some(WalkFor::Own);
+        self.tell_snapshots(now);
         Some(cursor)
+    }
+
+    /// The walk under way has ended, whatever came of it. Learners that waited for it get theirs; a
+    /// snapshot of this server's own has the next turn after one for them.
+    pub fn walk_ended(&mut self, now: Now, around: &mut impl Around) {
+        let ended = self.walk.take();
+        if around.image().is_none() {
+            self.image = None;
+        }
+        let own = self.snapshot_due && !self.loading && !self.establishing;
+        if ended != Some(WalkFor::Learners) || !own {
+            self.tell_snapshots(now);
+            self.drain(now, around);
+        }
+    }
+
+    /// Sends a snapshot that is called `zxid` to a learner: the image that there is, or one of the
+    /// state as it is now.
+    fn send_snapshot(&mut self, now: Now, link: LinkId, zxid: Zxid, around: &mut impl Around) {
+        if self.image == Some(zxid) && around.image().is_some() {
+            return around.send_image(link);
+        }
+        let free = self.walk.is_none() && !self.loading;
+        let begin = |state: &mut StateMachine, _: &_, _: &mut dyn Deliver| state.begin_snapshot();
+        let Some(cursor) = free.then(|| around.lend_alone(begin)).flatten() else {
+            // The image was lost in this turn. The learner comes again.
+            around.execute(Action::CloseLink { link, why: LinkError::NoSnapshot });
+            return self.member.peer_mut().handle_link(now.mono, link, LinkEvent::Down);
+        };
+        self.walk = Some(WalkFor::Learners);
+        self.image = Some(zxid);
+        around.begin_image(link, zxid, cursor);
+        self.tell_snapshots(now);
+    }
+
+    fn tell_snapshots(&mut self, now: Now) {
+        let held = self.walk.is_some();
+        self.member.peer_mut().set_snapshots(now.mono, held, self.image);
+    }
+
+    /// Lets an image go that is whole and that nobody reads: it takes space on the disk.
+    fn release_image(&mut self, now: Now, around: &mut impl Around) {
+        if self.walk != Some(WalkFor::Learners) && around.image().is_none_or(|links| links == 0) {
+            self.forget_image(now, around);
+        }
+    }
+
+    fn forget_image(&mut self, now: Now, around: &mut impl Around) {
+        if self.image.take().is_some() {
+            around.forget_image();
+            self.tell_snapshots(now);
+        }
     }
 
     /// Leaves the ensemble: a leader's followers elect another at once.

@@ -1,13 +1,17 @@
-//! The walk from a state to a snapshot file: bursts of encoding, for which the state is lent, and
-//! writes between them, for which it is not.
+//! The walk from a state to a file: bursts of encoding, for which the state is lent, and writes
+//! between them, for which it is not. The file is a snapshot of the server's own, or an image that
+//! learners read ([`Spool`]).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 
 use crate::state::{SnapshotCursor, StateMachine};
 use crate::storage::disk::DiskRef;
+use crate::storage::image_stream;
 use crate::storage::snapshot::Sections;
+use crate::storage::spool::{Spool, SpoolWriter};
 use crate::storage::{Compression, Error, SnapshotWriter};
 use crate::types::Zxid;
 
@@ -27,18 +31,23 @@ impl SnapshotOptions {
     }
 }
 
-/// A snapshot under way. Whoever began the cursor ends it with [`StateMachine::end_snapshot`],
+/// A walk under way. Whoever began the cursor ends it with [`StateMachine::end_snapshot`],
 /// whatever becomes of this.
 #[derive(Debug)]
 pub struct Walk {
-    writer: SnapshotWriter,
+    target: Target,
     cursor: SnapshotCursor,
-    options: SnapshotOptions,
     encoded: BytesMut,
 }
 
+#[derive(Debug)]
+enum Target {
+    Snapshot(Box<SnapshotWriter>, SnapshotOptions),
+    Learners(SpoolWriter),
+}
+
 impl Walk {
-    /// Creates the file for what `cursor` walks through.
+    /// Creates the snapshot file for what `cursor` walks through.
     ///
     /// # Errors
     /// What the disk says.
@@ -50,12 +59,40 @@ impl Walk {
     ) -> Result<Walk, Error> {
         let compression = options.compression;
         let writer = SnapshotWriter::create(disk, dir, cursor.zxid(), compression, &cursor.head())?;
-        Ok(Walk { writer, cursor, options, encoded: BytesMut::new() })
+        let target = Target::Snapshot(Box::new(writer), options);
+        Ok(Walk { target, cursor, encoded: BytesMut::new() })
     }
 
-    /// The transaction that the snapshot is of.
+    /// Creates the image for learners of what `cursor` walks through.
+    ///
+    /// # Errors
+    /// What the disk says; the image is given up then.
+    pub fn for_learners(
+        disk: &DiskRef,
+        dir: &Path,
+        spool: Arc<Spool>,
+        cursor: SnapshotCursor,
+    ) -> Result<Walk, Error> {
+        let mut writer = SpoolWriter::create(disk, dir, spool)?;
+        let mut head = BytesMut::new();
+        image_stream::write_head(&cursor.head(), &mut head);
+        writer.append(&head)?;
+        Ok(Walk { target: Target::Learners(writer), cursor, encoded: BytesMut::new() })
+    }
+
+    /// The transaction that the image is of.
     pub fn zxid(&self) -> Zxid {
         self.cursor.zxid()
+    }
+
+    /// Whether this is for learners, and none of them is left.
+    pub fn is_in_vain(&self) -> bool {
+        matches!(&self.target, Target::Learners(writer) if writer.spool().readers() == 0)
+    }
+
+    /// Whether this is a snapshot of the server's own.
+    pub fn is_own(&self) -> bool {
+        matches!(self.target, Target::Snapshot(..))
     }
 
     /// Encodes up to so many nodes; true when those were the last.
@@ -69,16 +106,31 @@ impl Walk {
     /// # Errors
     /// What the disk says; the walk can only be abandoned then.
     pub fn write(&mut self) -> Result<(), Error> {
-        self.writer.nodes(&self.encoded)
+        match &mut self.target {
+            Target::Snapshot(writer, _) => writer.nodes(&self.encoded),
+            Target::Learners(writer) => writer.append(&self.encoded),
+        }
     }
 
-    /// The snapshot is there, durably.
+    /// The snapshot is there, durably; or the image is whole. An image of a state that was replaced
+    /// meanwhile comes to nothing.
     ///
     /// # Errors
     /// What the disk says.
     pub fn finish(self) -> Result<(), Error> {
-        let sections = self.options.sections(self.cursor.tail().digest, self.cursor.zxid());
-        self.writer.finish(&sections).map(drop)
+        if !self.cursor.is_done() {
+            return self.abandon();
+        }
+        match self.target {
+            Target::Snapshot(writer, options) => {
+                let sections = options.sections(self.cursor.tail().digest, self.cursor.zxid());
+                writer.finish(&sections).map(drop)
+            }
+            Target::Learners(writer) => {
+                writer.finish();
+                Ok(())
+            }
+        }
     }
 
     /// Removes what was written.
@@ -86,7 +138,10 @@ impl Walk {
     /// # Errors
     /// What the disk says.
     pub fn abandon(self) -> Result<(), Error> {
-        self.writer.abandon()
+        match self.target {
+            Target::Snapshot(writer, _) => writer.abandon(),
+            Target::Learners(_) => Ok(()),
+        }
     }
 }
 

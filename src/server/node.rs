@@ -156,6 +156,8 @@ pub struct Node {
     pub snapshotter: Snapshotter,
     /// Take a snapshot at the first opportunity.
     pub snapshot_due: bool,
+    /// One is being written.
+    pub snapshotting: bool,
 }
 
 impl Node {
@@ -200,7 +202,7 @@ impl Node {
                         Event::Logged(done) => {
                             self.logged(done, &mut synced);
                         }
-                        Event::SnapshotDone => {}
+                        Event::SnapshotDone => self.snapshotting = false,
                         Event::Look(look) => look(self.replica.sessions(), None),
                         Event::Quorum(_) => {}
                         Event::Stop => stop = true,
@@ -292,12 +294,13 @@ impl Node {
                 wakes.wake();
             }
         }
-        if self.snapshot_due {
-            self.snapshot_due = false;
-            match shared.state.write().begin_snapshot() {
-                Some(cursor) => self.snapshotter.write(cursor),
-                None => tracing::warn!("too busy to snapshot: the last one is still being written"),
-            }
+        // While one is being written the lock is not even taken; the next begins right after it.
+        if self.snapshot_due
+            && !self.snapshotting
+            && let Some(cursor) = shared.state.write().begin_snapshot()
+        {
+            (self.snapshot_due, self.snapshotting) = (false, true);
+            self.snapshotter.write(cursor);
         }
     }
 }

@@ -246,6 +246,7 @@ impl Standalone {
             committer,
             snapshotter,
             snapshot_due,
+            snapshotting: false,
         };
         let node = node.start().map_err(StartError::System)?;
         let clients = Clients::new(&config, shared, Arc::clone(&inbox), reporter);

@@ -200,6 +200,11 @@ impl SnapshotCursor {
         self.tail.zxid
     }
 
+    /// Whether every node was written.
+    pub fn is_done(&self) -> bool {
+        self.next == NONE
+    }
+
     /// Nodes written so far.
     pub fn nodes(&self) -> u64 {
         self.nodes
@@ -253,12 +258,23 @@ impl StateMachine {
         cursor.next == NONE
     }
 
-    /// Ends a snapshot, finished or not.
-    pub fn end_snapshot(&mut self) {
-        if let Some(capture) = self.tree.capture.take() {
+    /// Ends a snapshot, finished or not. What was kept for it is to be dropped where that holds up
+    /// nobody: it may be as much as was changed meanwhile. [`StateMachine::collect_dead`] frees the
+    /// rest.
+    pub fn end_snapshot(&mut self) -> impl Send + use<> {
+        let capture = self.tree.capture.take();
+        if let Some(capture) = &capture {
             let done = capture.done.load(Ordering::Relaxed);
             self.tree.given_up = if done { 0 } else { self.tree.given_up + 1 };
         }
+        capture
+    }
+
+    /// Frees up to `max` nodes that were deleted while a snapshot was under way; true when there are
+    /// more. Transactions free them too, a few each.
+    pub fn collect_dead(&mut self, max: usize) -> bool {
+        self.tree.collect(max);
+        self.tree.capture.is_none() && !self.tree.trash.is_empty()
     }
 
     /// Whether a snapshot is under way.

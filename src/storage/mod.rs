@@ -38,6 +38,7 @@ pub mod replay;
 pub mod sim_disk;
 mod snappy_java;
 pub mod snapshot;
+pub mod spool;
 pub mod trigger;
 pub mod truncate;
 pub mod txnlog;

@@ -179,12 +179,14 @@ pub enum Action {
         /// What.
         packet: QuorumPacket,
     },
-    /// Write the snapshot stream of the state **as it is now**, after every `Deliver` polled before
-    /// this; it is at `zxid`. The SNAP packet has been sent. Later packets queue behind it.
+    /// Write the snapshot stream of the state at `zxid`: of the image that there is, if
+    /// [`Peer::set_snapshots`](super::Peer::set_snapshots) has named it so, otherwise of the state
+    /// **as it is now**, after every `Deliver` polled before this. The SNAP packet has been sent.
+    /// Later packets queue behind it.
     SendSnapshot {
         /// Where.
         link: LinkId,
-        /// What the state is at.
+        /// What the image is, or the state, is at.
         zxid: Zxid,
     },
     /// Drop a link, with everything unsent.
@@ -492,6 +494,20 @@ pub enum LinkError {
     /// This member asked for a snapshot and was offered something else.
     #[error("a snapshot was needed")]
     SnapshotNeeded,
+    /// As many learners are being brought up in this way as there may be; it will come again (Apache
+    /// `SyncThrottleException`).
+    #[error("{syncing} learners are being brought up by a {kind} already, of {max} allowed")]
+    TooManySyncs {
+        /// "snapshot" or "difference".
+        kind: &'static str,
+        /// How many there are.
+        syncing: usize,
+        /// `leader.maxConcurrentSnapSyncs` or `leader.maxConcurrentDiffSyncs`.
+        max: usize,
+    },
+    /// Its snapshot could not be begun; it will come again.
+    #[error("no snapshot could be begun")]
+    NoSnapshot,
     /// A learner with a newer history than a leader that isn't established.
     #[error("the learner is ahead of this leader")]
     LearnerAhead,

@@ -98,6 +98,8 @@ pub(super) struct Core {
     /// Whom to follow, or that this server is to lead, without an election: a leader that was taken
     /// out of the membership says so.
     pub suggested: Option<Vote>,
+    /// What the host has said of snapshots for learners.
+    pub snapshots: Snapshots,
     /// Counters for operators.
     pub stats: Stats,
     /// What a voter has accepted that this server, as a leader, let in by leaving its own epoch: the
@@ -107,6 +109,50 @@ pub(super) struct Core {
     warned: BTreeSet<(ServerId, u8)>,
 }
 
+/// What may be sent to learners that need a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Snapshots {
+    /// A walk through the state is under way, so that no other can begin.
+    pub held: bool,
+    /// An image that there is: the state as of this transaction, or the start of an epoch.
+    pub image: Option<Zxid>,
+}
+
+/// A way to bring a learner up, as far as a limit asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SyncKind {
+    /// SNAP.
+    Snap,
+    /// DIFF or TRUNC.
+    Diff,
+}
+
+impl Core {
+    /// Counts those that are being brought up, for operators.
+    pub fn count_syncing(&mut self, all: impl Iterator<Item = Option<SyncKind>>) {
+        self.stats.syncing = [0; 2];
+        for kind in all.flatten() {
+            self.stats.syncing[usize::from(kind == SyncKind::Diff)] += 1;
+        }
+    }
+
+    /// Whether one more learner may be brought up in this way beside `syncing` others.
+    pub fn admit(&self, kind: SyncKind, syncing: usize) -> Result<(), LinkError> {
+        let (kind, max) = match kind {
+            SyncKind::Snap => ("snapshot", self.options.snap_syncs_max),
+            SyncKind::Diff => ("difference", self.options.diff_syncs_max),
+        };
+        if syncing < max { Ok(()) } else { Err(LinkError::TooManySyncs { kind, syncing, max }) }
+    }
+
+    /// The image that a learner may have: what it needs after it is in memory, and it holds no less
+    /// than `at_least`. `at` is what the state is at, and `grows` whether more may be sent behind it.
+    pub fn usable_image(&self, at_least: Zxid, at: Zxid, grows: bool) -> Option<Zxid> {
+        let image = self.snapshots.image.filter(|z| *z >= at_least && *z <= at)?;
+        (image == at || grows && image >= self.history.floor()).then_some(image)
+    }
+}
+
 /// Counters of one peer since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -114,6 +160,8 @@ pub struct Stats {
     pub elections: u64,
     /// Learners brought up to date, by the way it was done.
     pub syncs: SyncCounts,
+    /// Learners that are being brought up now, by a snapshot and in the other ways.
+    pub syncing: [usize; 2],
     /// Links dropped because the other side broke the protocol or fell silent.
     pub links_dropped: u64,
 }
@@ -162,6 +210,7 @@ impl Core {
             port_held: options.port_held,
             seen,
             suggested: None,
+            snapshots: Snapshots::default(),
             stats: Stats::default(),
             later: Epoch(0),
             warned: BTreeSet::new(),

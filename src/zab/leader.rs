@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::action::*;
-use super::core::{Core, mutant};
+use super::core::{Core, SyncKind, mutant};
 use super::membership::Membership;
 use crate::proto::jute::Jute;
 use crate::proto::quorum::{
@@ -121,6 +121,8 @@ struct Link {
     /// What it says of its history.
     claim: Option<Claim>,
     stage: Stage,
+    /// How it is being brought up, until it has acknowledged NEWLEADER.
+    sync: Option<SyncKind>,
     /// When it counts as silent.
     deadline: Instant,
     /// The proposal whose acknowledgement is watched, and the one to watch after it (Apache
@@ -244,6 +246,7 @@ impl Leader {
                     rookeeper: false,
                     claim: None,
                     stage: Stage::Introducing,
+                    sync: None,
                     deadline,
                     watched: None,
                     watch_next: None,
@@ -334,6 +337,7 @@ impl Leader {
         for link in std::mem::take(&mut self.links).into_keys() {
             core.close(link, LinkError::RoleEnded);
         }
+        core.count_syncing(std::iter::empty());
         core.act(Action::StopListening);
     }
 
@@ -477,7 +481,9 @@ impl Leader {
         let Some(l) = self.links.get_mut(&link) else { return };
         let history_ack = self.epoch.is_some_and(|e| zxid == Zxid::new(e, 0));
         if history_ack && l.stage == Stage::Syncing {
-            l.stage = Stage::Synced;
+            (l.stage, l.sync) = (Stage::Synced, None);
+            core.count_syncing(self.links.values().map(|l| l.sync));
+            let Some(l) = self.links.get_mut(&link) else { return };
             let (server, voter) = (l.server, l.counts(core) || mutant!(core, ObserversCounted));
             if voter {
                 self.history_acks.insert(server);
@@ -657,6 +663,7 @@ impl Leader {
     fn forget(&mut self, core: &mut Core, link: LinkId) {
         let Some(l) = self.links.remove(&link) else { return };
         self.take_early(link);
+        core.count_syncing(self.links.values().map(|l| l.sync));
         if self.phase == Phase::CollectingEpochs {
             self.came.remove(&l.server);
         }

@@ -322,6 +322,13 @@ impl Learner {
         }
     }
 
+    /// Observers of this follower may get their snapshots.
+    pub fn send_waiting_snapshots(&mut self, core: &mut Core) {
+        if let Some(master) = &mut self.master {
+            master.send_waiting_snapshots(core);
+        }
+    }
+
     /// Something happened to a link of an observer of this follower.
     pub fn handle_observer(
         &mut self,

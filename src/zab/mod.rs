@@ -433,6 +433,18 @@ impl Peer {
         self.settle(now);
     }
 
+    /// Whether a walk through the state is under way, so that no snapshot for a learner can begin, and
+    /// what the image is at that learners can have meanwhile or afterwards, without a walk.
+    pub fn set_snapshots(&mut self, now: Instant, held: bool, image: Option<Zxid>) {
+        self.core.snapshots = core::Snapshots { held, image };
+        match &mut self.role {
+            Role::Leading(leader) => leader.send_waiting_snapshots(&mut self.core),
+            Role::Learning(learner) => learner.send_waiting_snapshots(&mut self.core),
+            _ => {}
+        }
+        self.settle(now);
+    }
+
     /// The time of [`Peer::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         match &mut self.role {

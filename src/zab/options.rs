@@ -45,6 +45,11 @@ pub struct Options {
     pub force_snapshot_sync: bool,
     /// Whether a DIFF may be read from the log on disk (`zookeeper.snapshotSizeFactor` >= 0).
     pub log_sync: bool,
+    /// `zookeeper.leader.maxConcurrentSnapSyncs`: learners brought up by a snapshot at the same time.
+    /// Voters are counted and not refused.
+    pub snap_syncs_max: usize,
+    /// `zookeeper.leader.maxConcurrentDiffSyncs`: the same for the other ways.
+    pub diff_syncs_max: usize,
     /// `observerMasterPort` is set: a follower serves observers, and an observer learns from one.
     pub observer_masters: bool,
     /// Learners that are no members which this server takes.
@@ -84,6 +89,8 @@ impl Options {
             commit_log_count: 500,
             force_snapshot_sync: false,
             log_sync: true,
+            snap_syncs_max: 10,
+            diff_syncs_max: 100,
             observer_masters: false,
             guests_max: 128,
             reconfig: None,

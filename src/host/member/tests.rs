@@ -21,6 +21,8 @@ use crate::state::{self, Change, EventKind};
 use crate::types::{Epoch, OwnerRules, ServerId, WallTime, open_acl};
 use crate::zab::{self, DiskState, LinkEvent, Membership, Persisted};
 
+mod walks;
+
 const START_MS: u64 = 100_000;
 const TIMEOUT_MS: i32 = 4000;
 
@@ -32,6 +34,12 @@ struct Outside {
     sent: Vec<QuorumPacket>,
     persisted: VecDeque<Persisted>,
     dialled: Option<LinkId>,
+    /// Links that were given an image, what it is called, and whether a walk began with it.
+    streams: Vec<(LinkId, Zxid, bool)>,
+    /// How many links read the newest image.
+    image: Option<usize>,
+    /// How often the state was lent alone.
+    lent_alone: usize,
 }
 
 #[derive(Default)]
@@ -62,6 +70,7 @@ impl Around for Outside {
         &mut self,
         f: impl FnOnce(&mut StateMachine, &WatchTable, &mut dyn Deliver) -> R,
     ) -> R {
+        self.lent_alone += 1;
         f(&mut self.state, &self.watches, &mut self.clients)
     }
     fn wake(&mut self) {}
@@ -78,7 +87,20 @@ impl Around for Outside {
         }
         None
     }
-    fn send_snapshot(&mut self, _: LinkId, _: Zxid) {}
+    fn begin_image(&mut self, link: LinkId, zxid: Zxid, _: SnapshotCursor) {
+        self.image = Some(0);
+        self.streams.push((link, zxid, true));
+    }
+    fn send_image(&mut self, link: LinkId) {
+        self.streams.push((link, Zxid::ZERO, false));
+    }
+    fn image(&self) -> Option<usize> {
+        self.image
+    }
+    fn forget_image(&mut self) {
+        self.image = None;
+    }
+    fn give_up_snapshot(&mut self) {}
     fn cancel_snapshot(&mut self) {}
     fn sessions(&self, f: &mut dyn FnMut(SessionId, i32, Instant)) {
         self.clients.active.iter().for_each(|(_, session, at)| f(*session, TIMEOUT_MS, *at));
@@ -102,9 +124,16 @@ struct Bench {
 impl Bench {
     /// An observer with local sessions that serves.
     fn new() -> Bench {
-        let now = Now { mono: Instant::from_millis(START_MS), wall: WallTime(1) };
         let membership = Membership::majority([ServerId(1)], [ServerId(2)]);
-        let zab = zab::Options::new(ServerId(2), membership);
+        let mut bench = Bench::of(zab::Options::new(ServerId(2), membership));
+        bench.settle();
+        bench.follow(Epoch(1));
+        bench
+    }
+
+    /// A member with local sessions that has just started.
+    fn of(zab: zab::Options) -> Bench {
+        let now = Now { mono: Instant::from_millis(START_MS), wall: WallTime(1) };
         let state = StateMachine::new(state::Options::default());
         let options = replica::Options {
             prep: PrepOptions {
@@ -132,12 +161,12 @@ impl Bench {
             sent: Vec::new(),
             persisted: VecDeque::new(),
             dialled: None,
+            streams: Vec::new(),
+            image: None,
+            lent_alone: 0,
         };
         let node = MemberNode::new(member, (Vec::new(), Zxid(0)), true);
-        let mut bench = Bench { node, outside, now };
-        bench.settle();
-        bench.follow(Epoch(1));
-        bench
+        Bench { node, outside, now }
     }
 
     /// Finds its leader, which begins that epoch with nothing in it.

@@ -14,7 +14,7 @@ use crate::proto::quorum::{PacketKind, QuorumPacket};
 use crate::proto::txn::TxnHeader;
 use crate::storage::Committed;
 use crate::types::{LinkId, Map, Now, ServerId, Tally, WallTime, Zxid, map};
-use crate::zab::{Action, DiskOp, EncodedTxn, LearnerView, RoleChange, SyncCounts};
+use crate::zab::{self, Action, DiskOp, EncodedTxn, LearnerView, RoleChange, SyncCounts};
 
 /// ACKs of zxids that this divides are timed (`leader.ackLoggingFrequency`).
 const ACKS_TIMED: i64 = 1000;
@@ -74,6 +74,8 @@ pub struct Figures {
     logged: Turn,
     committed: Turn,
     syncs: SyncCounts,
+    /// Learners that are being brought up: by a snapshot, in other ways.
+    syncing: [usize; 2],
     /// Sizes of proposals, as a leader.
     pub proposal_sizes: Sizes,
     /// A proposal whose ACKs are timed.
@@ -93,6 +95,7 @@ impl Figures {
             logged: Turn::default(),
             committed: Turn::default(),
             syncs: SyncCounts::default(),
+            syncing: [0; 2],
             proposal_sizes: Sizes::default(),
             timed: None,
             servers: map(),
@@ -193,7 +196,8 @@ impl Figures {
     }
 
     /// The end of a turn.
-    pub fn end_turn(&mut self, now: WallTime, syncs: SyncCounts) {
+    pub fn end_turn(&mut self, now: WallTime, stats: &zab::Stats) {
+        let syncs = stats.syncs;
         self.queues.values_mut().filter(|queue| queue.turn > 0).for_each(Queue::end_turn);
         let metrics = &self.metrics;
         if let Some((count, age)) = self.logged.take(now) {
@@ -214,6 +218,13 @@ impl Figures {
             } else {
                 metrics.add(Counter::LearnerCommitReceivedCount, count);
                 metrics.record_advanced_many(Advanced::CommitPropagationLatency, age, count);
+            }
+        }
+        let kinds = [Basic::InflightSnapCount, Basic::InflightDiffCount];
+        for (kind, (seen, new)) in kinds.into_iter().zip(self.syncing.iter_mut().zip(stats.syncing))
+        {
+            if std::mem::replace(seen, new) != new {
+                metrics.record(kind, i64::try_from(new).unwrap_or(i64::MAX));
             }
         }
         if syncs != self.syncs {

@@ -24,7 +24,7 @@ use super::shell::{self, Handled, Shell};
 use crate::config::QuorumConfig;
 use crate::config::dynamic::HostPort;
 use crate::host::member::{Around, Exit, MemberNode};
-use crate::host::transfer::{self, Cell, StateCell};
+use crate::host::transfer::Reading;
 use crate::ops::metrics::{Basic, Counter};
 use crate::ops::stats::{LeaderStats, Mode, QuorumStats};
 use crate::replica::Deliver;
@@ -36,8 +36,9 @@ use crate::server::load;
 use crate::server::node::{Event, Shared, View, count, count_over_quota};
 use crate::server::quorum_link;
 use crate::server::snapshotter::Snapshotter;
-use crate::state::StateMachine;
 use crate::state::watch::WatchTable;
+use crate::state::{SnapshotCursor, StateMachine};
+use crate::storage::spool::Spool;
 use crate::types::{ConnId, Instant, LinkId, Now, SessionId, Zxid};
 use crate::zab::{Action, RoleChange};
 
@@ -60,8 +61,6 @@ pub struct Node {
     pub shell: Shell,
     /// The snapshot thread.
     pub snapshotter: Snapshotter,
-    /// The state.
-    pub cell: Arc<Cell>,
     /// Take a snapshot at the first opportunity.
     pub snapshot_due: bool,
     /// The text of this member's configuration, and its version.
@@ -121,7 +120,8 @@ struct Surroundings {
     shared: Arc<Shared>,
     shell: Shell,
     snapshotter: Snapshotter,
-    cell: Arc<Cell>,
+    /// The newest image for learners, while it can be had.
+    image: Option<Arc<Spool>>,
     wakes: Wakes,
     figures: Figures,
     leading_since: Instant,
@@ -155,7 +155,7 @@ impl Node {
                 shared: self.shared,
                 shell: self.shell,
                 snapshotter: self.snapshotter,
-                cell: self.cell,
+                image: None,
                 wakes,
                 figures,
                 leading_since: Instant::default(),
@@ -227,7 +227,8 @@ impl Running {
                 look(self.node.member.sessions(), self.node.member.local_sessions());
             }
             Event::Quorum(event) => self.handle_quorum(now, event),
-            Event::SnapshotDone | Event::Logged(_) => {}
+            Event::SnapshotDone => self.node.walk_ended(now, &mut self.around),
+            Event::Logged(_) => {}
             Event::Stop => return true,
         }
         false
@@ -271,8 +272,8 @@ impl Running {
         self.reports = reports;
         self.node.flush(&mut self.around);
         count_over_quota(&self.around.shared.metrics, self.node.member.take_over_quota());
-        let wall = self.around.shared.clock.wall();
-        self.around.figures.end_turn(wall, self.node.member.peer().stats().syncs);
+        let now = self.around.shared.clock.now();
+        self.around.figures.end_turn(now.wall, &self.node.member.peer().stats());
         if let Some(leader) = &mut self.around.shared.view.write().leader {
             leader.proposal_sizes = self.around.figures.proposal_sizes;
         }
@@ -283,7 +284,7 @@ impl Running {
         let local = self.node.member.local_sessions().map_or(0, |sessions| sessions.len());
         load.local_sessions.store(local, Ordering::Relaxed);
         self.around.wakes.wake();
-        if let Some(cursor) = self.node.begin_snapshot(&mut self.around) {
+        if let Some(cursor) = self.node.begin_snapshot(now, &mut self.around) {
             self.around.snapshotter.write(cursor);
         }
     }
@@ -350,7 +351,8 @@ impl Around for Surroundings {
     }
 
     fn replace(&mut self, state: StateMachine) {
-        self.cell.replace(state);
+        let old = std::mem::replace(&mut *self.shared.state.write(), state);
+        self.snapshotter.drop_state(old);
     }
 
     fn wake(&mut self) {
@@ -362,11 +364,35 @@ impl Around for Surroundings {
         self.shell.execute(action)
     }
 
-    fn send_snapshot(&mut self, link: LinkId, zxid: Zxid) {
-        let cell: Arc<dyn StateCell> = self.cell.clone();
-        let (at, source) = transfer::begin(&cell);
-        tracing::info!("sending a snapshot at {at} (the history is at {zxid})");
+    fn begin_image(&mut self, link: LinkId, zxid: Zxid, cursor: SnapshotCursor) {
+        let at = cursor.zxid();
+        let spool = self.image.insert(Spool::new(at));
+        tracing::info!("beginning an image for learners at {at} (the history is at {zxid})");
+        let source = Box::new(Reading::new(spool, Reading::PIECE_BYTES));
         self.shell.send_snapshot(link, source);
+        self.snapshotter.spool(cursor, Arc::clone(spool));
+    }
+
+    fn send_image(&mut self, link: LinkId) {
+        if let Some(spool) = &self.image {
+            tracing::info!("one more learner reads the image at {}", spool.zxid());
+            let source = Box::new(Reading::new(spool, Reading::PIECE_BYTES));
+            self.shell.send_snapshot(link, source);
+        }
+    }
+
+    fn image(&self) -> Option<usize> {
+        let spool = self.image.as_ref().filter(|spool| !spool.is_given_up());
+        spool.map(|spool| spool.readers())
+    }
+
+    fn forget_image(&mut self) {
+        // The snapshot thread has it too, and is the one that drops it.
+        self.image = None;
+    }
+
+    fn give_up_snapshot(&mut self) {
+        self.snapshotter.give_up();
     }
 
     fn cancel_snapshot(&mut self) {

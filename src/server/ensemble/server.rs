@@ -20,7 +20,6 @@ use super::shell::Shell;
 use crate::config::dynamic::HostPort;
 use crate::config::{Config, Endpoint, host, session_secret};
 use crate::host::start;
-use crate::host::transfer::Cell;
 use crate::ops::Metrics;
 use crate::ops::stats::Mode;
 use crate::replica::ensemble::{LocalSessions, Member};
@@ -275,7 +274,6 @@ impl EnsembleMember {
             member,
             shell,
             snapshotter,
-            cell: Arc::new(Cell::new(state)),
             snapshot_due: replayed > u64::from(config.storage.snap_count) / 2,
             config: (text, version),
             leader_serves: config.quorum.leader_serves,

@@ -128,6 +128,8 @@ impl Setup {
         peer.connect_tries = CONNECT_TRIES;
         peer.establish_patience = peer.init_time();
         peer.force_snapshot_sync = quorum.force_snapshot_sync;
+        peer.snap_syncs_max = quorum.max_concurrent_snap_syncs;
+        peer.diff_syncs_max = quorum.max_concurrent_diff_syncs;
         peer.log_sync = config.storage.snapshot_size_factor >= 0.0;
 
         let addresses = election_addresses(own);

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
@@ -29,6 +30,8 @@ const READ_CHUNK: usize = 64 << 10;
 const FIRST_CHUNK: usize = 1 << 10;
 /// Bytes of a snapshot between two reports of progress.
 const PROGRESS_BYTES: usize = 256 << 10;
+/// Between two looks at an image that is being written.
+const NOT_YET_PAUSE: Duration = Duration::from_millis(2);
 
 impl<S: ImageSink + Send + 'static> Shared<S> {
     /// Puts a connected socket to work.
@@ -262,10 +265,18 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
     ) -> io::Result<()> {
         let mut out = BytesMut::with_capacity(WRITE_BATCH);
         let mut piece = Piece::More;
-        while piece == Piece::More {
-            piece = source.next(&mut out);
+        while piece == Piece::More || piece == Piece::NotYet {
+            (source, out, piece) = off_thread(move || {
+                let piece = source.next(&mut out);
+                (source, out, piece)
+            })
+            .await?;
             match piece {
                 Piece::More => {}
+                Piece::NotYet => {
+                    tokio::time::sleep(NOT_YET_PAUSE).await;
+                    continue;
+                }
                 Piece::Last => {
                     image_stream::write_end(&mut out);
                     image_stream::write_link_signature(&mut out);
@@ -292,6 +303,11 @@ async fn elsewhere<T: Send + 'static>(
         Some(Err(error)) => Err(io::Error::other(error)),
         None => Err(io::Error::other("the runtime has ended")),
     }
+}
+
+/// Does what may wait for a disk on a thread that may wait.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }
 
 async fn write_all(socket: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {

@@ -163,12 +163,14 @@ impl Alone {
 
 impl Process {
     pub(super) fn turn_alone(&mut self, now: Now, here: bool) {
-        let Process { cell, watches, rules, sides, woken, inbox, brain, notes, late, .. } = self;
+        let Process {
+            state: shared, watches, rules, sides, woken, inbox, brain, notes, late, ..
+        } = self;
         let Brain::Alone(alone) = brain else { return };
         let is_late = self.is_late;
         let mut logged: Vec<LogDone> = Vec::new();
         {
-            let state = cell.state.read();
+            let state = shared.read();
             for event in inbox.drain(..) {
                 let late = is_late.then_some(&mut *late);
                 let mut out = outlets(sides, woken, &rules.auth, late);
@@ -188,7 +190,7 @@ impl Process {
                         alone.replica.handle_disconnect(side.conn.session(), conn);
                     }
                     NodeEvent::Logged(done) => logged.push(done),
-                    NodeEvent::Quorum(_) => {}
+                    NodeEvent::Quorum(_) | NodeEvent::WalkDone => {}
                 }
             }
             if alone.replica.poll_timeout().is_some_and(|due| due <= now.mono) {
@@ -228,7 +230,7 @@ impl Process {
             self.snapshot_due |= done.snapshot_due;
         }
         while alone.replica.has_committed() {
-            let mut state = cell.state.write();
+            let mut state = shared.write();
             let late = is_late.then_some(&mut *late);
             let mut out = outlets(sides, woken, &rules.auth, late);
             alone.replica.apply(&mut state, watches, &mut out, alone.apply_max);

@@ -100,12 +100,13 @@ impl World {
     pub(super) fn start_snapshot(&mut self, host: usize) {
         let (life, how, dirs) =
             (self.slots[host].life, self.params.snapshots(), self.params.dirs());
+        let now = self.clock(host);
         let disk = self.slots[host].disk.shared();
         let Some(process) = &mut self.slots[host].process else { return };
         if process.walk.is_some() {
             return;
         }
-        let Some(cursor) = process.begin_snapshot() else { return };
+        let Some(cursor) = process.begin_snapshot(now) else { return };
         match Walk::new(disk, &dirs.snapshots, how, cursor) {
             Ok(walk) => {
                 process.walk = Some(walk);
@@ -120,7 +121,11 @@ impl World {
         let (life, nodes) = (self.slots[host].life, self.params.burst);
         let Some(process) = &mut self.slots[host].process else { return };
         let Some(mut walk) = process.walk.take() else { return };
-        let last = walk.encode(&process.cell.state.read(), nodes);
+        if walk.is_in_vain() {
+            self.cover("image given up: nobody reads it");
+            return self.give_up(host, walk);
+        }
+        let last = walk.encode(&process.state.read(), nodes);
         if let Err(error) = walk.write() {
             let _ = walk.abandon();
             return self.snapshot_failed(host, &error);
@@ -130,13 +135,13 @@ impl World {
             let time = self.disk_time(host) / 4 + 1;
             return self.at(self.now() + time, What::Burst { host, life });
         }
-        let zxid = walk.zxid();
+        let (zxid, own) = (walk.zxid(), walk.is_own());
         if let Err(error) = walk.finish() {
             return self.snapshot_failed(host, &error);
         }
-        self.cover("snapshot written");
-        self.say(|| format!("{host} has written snapshot {zxid}"));
-        if self.params.mutant == Some(Mutant::SnapshotMisnamed) {
+        self.cover(if own { "snapshot written" } else { "image written" });
+        self.say(|| format!("{host} has written snapshot {zxid}, its own: {own}"));
+        if own && self.params.mutant == Some(Mutant::SnapshotMisnamed) {
             self.misname(host, zxid);
         }
         self.end_walk(host);
@@ -144,22 +149,40 @@ impl World {
 
     fn end_walk(&mut self, host: usize) {
         if let Some(process) = &mut self.slots[host].process {
-            process.cell.state.write().end_snapshot();
+            drop(process.state.write().end_snapshot());
             process.walk = None;
         }
+        self.tell(host, NodeEvent::WalkDone);
         self.start_snapshot(host);
     }
 
+    fn give_up(&mut self, host: usize, walk: Walk) {
+        match walk.abandon() {
+            Ok(()) => self.end_walk(host),
+            Err(error) => self.snapshot_failed(host, &error),
+        }
+    }
+
+    /// The snapshot thread gives up the snapshot of the server's own, if that is what it does.
+    pub(super) fn give_up_own(&mut self, host: usize) {
+        let Some(process) = &mut self.slots[host].process else { return };
+        if let Some(walk) = process.walk.take_if(|walk| walk.is_own()) {
+            self.cover("own snapshot given up for learners");
+            self.give_up(host, walk);
+        }
+    }
+
     /// A snapshot that fails is given up: the log still has everything.
-    fn snapshot_failed(&mut self, host: usize, error: &Error) {
+    pub(super) fn snapshot_failed(&mut self, host: usize, error: &Error) {
         if !self.slots[host].disk.has_power() {
             return self.disk_failed(host, error);
         }
         self.cover("snapshot failed");
         if let Some(process) = &mut self.slots[host].process {
-            process.cell.state.write().end_snapshot();
+            drop(process.state.write().end_snapshot());
             process.walk = None;
         }
+        self.tell(host, NodeEvent::WalkDone);
     }
 
     fn misname(&mut self, host: usize, zxid: Zxid) {
@@ -315,7 +338,7 @@ impl World {
         self.cover("start");
         self.say(|| format!("{host} starts at {}", found.last));
         if self.params.mutant == Some(Mutant::EphemeralsStay) {
-            process.cell.state.write().leave_ephemerals();
+            process.state.write().leave_ephemerals();
         }
         process.snapshot_due |= self.random.permille(50);
         let slot = &mut self.slots[host];

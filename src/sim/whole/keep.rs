@@ -122,7 +122,7 @@ impl World {
         let id = SessionId(session);
         let rules = self.rules();
         let lives = |process: &Process| {
-            let state = process.cell.state.read();
+            let state = process.state.read();
             let local = process.local_sessions().is_some_and(|local| !local.is_unknown(id));
             let own = state.node(&workload::own_path(client));
             let owner = own.map(|node| rules.kind(node.stat().ephemeral_owner));

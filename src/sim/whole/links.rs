@@ -183,7 +183,7 @@ impl World {
         if side.ended {
             return;
         }
-        let state = process.cell.state.read();
+        let state = process.state.read();
         let ran = side.run(now, &process.rules, &state, &process.watches);
         drop(state);
         let no = ConnNo(conn.0);

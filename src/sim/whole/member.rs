@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::auth::Auth;
 use crate::host::files::{self, Files, Job, Report};
@@ -12,7 +12,7 @@ use crate::host::load::Inline;
 use crate::host::member::{Around, Exit, MemberNode};
 use crate::host::snapshot::{self, Walk};
 use crate::host::start::{self, Started};
-use crate::host::transfer::{self, Cell, SnapshotSource, StateCell};
+use crate::host::transfer::{Reading, SnapshotSource};
 use crate::proto::election::Notification;
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::PacketKind;
@@ -22,8 +22,9 @@ use crate::replica::ensemble::{LocalSessions, Member};
 use crate::replica::session::Sessions;
 use crate::sim::random::Random;
 use crate::state::watch::WatchTable;
-use crate::state::{StateLoader, StateMachine};
+use crate::state::{SnapshotCursor, StateLoader, StateMachine};
 use crate::storage::disk::DiskRef;
+use crate::storage::spool::Spool;
 use crate::storage::{self, TxnLog};
 use crate::types::{ConnId, Instant, LinkId, Now, ServerId, SessionId, Zxid};
 use crate::zab::{
@@ -123,6 +124,8 @@ pub struct MemberHost {
     /// What it was told of sessions used elsewhere; the world's knowledge.
     pub touches: Touches,
     mutant: Option<Mutant>,
+    /// Bytes of a piece of an image for learners.
+    pub piece: usize,
 }
 
 impl std::fmt::Debug for MemberHost {
@@ -206,7 +209,8 @@ pub fn boot(
     }
     let mut node = MemberNode::new(member, (text, version), true);
     node.snapshot_due = replayed > params.snap_count / 2;
-    let host = MemberHost::new(node, options, log, params.mutant, now.mono, random.fork());
+    let mut host = MemberHost::new(node, options, log, params.mutant, now.mono, random.fork());
+    host.piece = params.piece_bytes;
     let brain = Brain::Member(Box::new(host));
     let mut process = Process::new(state, params.rules(), brain, now.mono);
     process.is_late = params.mutant == Some(Mutant::EventsLate);
@@ -246,6 +250,7 @@ impl MemberHost {
             newest_batch: (Zxid::ZERO, 0),
             touches: Touches::default(),
             mutant,
+            piece: Reading::PIECE_BYTES,
         }
     }
 
@@ -339,13 +344,15 @@ impl MemberHost {
 
 /// Everything around a member but itself.
 struct Surroundings<'a> {
-    cell: &'a Arc<Cell>,
+    state: &'a Arc<RwLock<StateMachine>>,
     watches: &'a WatchTable,
     auth: &'a Auth,
     sides: &'a mut BTreeMap<ConnId, Side>,
     woken: &'a mut BTreeSet<ConnId>,
     late: Option<&'a mut Vec<(ConnId, bytes::BytesMut)>>,
     walk: &'a mut Option<Walk>,
+    image: &'a mut Option<Arc<Spool>>,
+    piece: usize,
     notes: &'a mut Vec<Note>,
     options: &'a files::Options,
     jobs: &'a mut VecDeque<Job>,
@@ -358,7 +365,7 @@ struct Surroundings<'a> {
 
 impl Around for Surroundings<'_> {
     fn lend<R>(&mut self, f: impl FnOnce(&StateMachine, &mut dyn Deliver) -> R) -> R {
-        let state = self.cell.state.read();
+        let state = self.state.read();
         let late = self.late.as_deref_mut();
         f(&state, &mut outlets(self.sides, self.woken, self.auth, late))
     }
@@ -367,7 +374,7 @@ impl Around for Surroundings<'_> {
         &mut self,
         f: impl FnOnce(&mut StateMachine, &WatchTable, &mut dyn Deliver) -> R,
     ) -> R {
-        let mut state = self.cell.state.write();
+        let mut state = self.state.write();
         let late = self.late.as_deref_mut();
         let mut out = outlets(self.sides, self.woken, self.auth, late);
         let before = state.last_zxid();
@@ -395,7 +402,7 @@ impl Around for Surroundings<'_> {
         }
         self.notes.push(Note::Loaded);
         self.notes.push(Note::At(state.last_zxid(), state.digest()));
-        self.cell.replace(state);
+        *self.state.write() = state;
     }
 
     fn execute(&mut self, action: Action) -> Option<Action> {
@@ -412,7 +419,7 @@ impl Around for Surroundings<'_> {
             Action::StopListening => self.outs.push(Out::Listen(Door::Shut)),
             Action::Send { link, packet } => {
                 if packet.kind == PacketKind::Ping && link.0 >= LINK_OUTBOUND {
-                    let state = self.cell.state.read();
+                    let state = self.state.read();
                     if let Err(what) = self.touches.answers(self.heard, &state, &packet) {
                         self.notes.push(Note::Wrong("TouchesReported", what));
                     }
@@ -452,10 +459,38 @@ impl Around for Surroundings<'_> {
         None
     }
 
-    fn send_snapshot(&mut self, link: LinkId, _zxid: Zxid) {
-        let cell: Arc<dyn StateCell> = self.cell.clone();
-        let (at, source) = transfer::begin(&cell);
-        self.outs.push(Out::Stream(link, source, at));
+    fn begin_image(&mut self, link: LinkId, _zxid: Zxid, cursor: SnapshotCursor) {
+        *self.image = Some(Spool::new(cursor.zxid()));
+        self.send_image(link);
+        let files::Options { disk, dirs, .. } = self.options;
+        let Some(spool) = self.image.clone() else { return };
+        self.notes.push(match Walk::for_learners(disk, &dirs.snapshots, spool, cursor) {
+            Ok(walk) => {
+                *self.walk = Some(walk);
+                Note::WalkBegun
+            }
+            Err(error) => Note::WalkFailed(error),
+        });
+    }
+
+    fn send_image(&mut self, link: LinkId) {
+        if let Some(spool) = &*self.image {
+            let source = Box::new(Reading::new(spool, self.piece));
+            self.outs.push(Out::Stream(link, source, spool.zxid()));
+        }
+    }
+
+    fn image(&self) -> Option<usize> {
+        let spool = self.image.as_ref().filter(|spool| !spool.is_given_up());
+        spool.map(|spool| spool.readers())
+    }
+
+    fn forget_image(&mut self) {
+        *self.image = None;
+    }
+
+    fn give_up_snapshot(&mut self) {
+        self.notes.push(Note::GiveUp);
     }
 
     fn cancel_snapshot(&mut self) {
@@ -463,7 +498,8 @@ impl Around for Surroundings<'_> {
             if let Err(error) = walk.abandon() {
                 self.notes.push(Note::Failed(error));
             }
-            self.cell.state.write().end_snapshot();
+            drop(self.state.write().end_snapshot());
+            self.notes.push(Note::WalkCancelled);
         }
     }
 
@@ -518,18 +554,21 @@ impl Process {
         &mut self,
         f: impl FnOnce(&mut MemberNode, &mut Surroundings<'_>) -> R,
     ) -> Option<R> {
-        let Process { cell, watches, rules, sides, woken, brain, walk, notes, late, heard, .. } =
-            self;
+        let Process { state, watches, rules, sides, woken, brain, .. } = self;
+        let Process { walk, image, notes, late, heard, .. } = self;
         let Brain::Member(host) = brain else { return None };
-        let MemberHost { node, options, jobs, outs, delivered, touches, mutant, .. } = &mut **host;
+        let MemberHost { node, options, jobs, outs, delivered, touches, mutant, piece, .. } =
+            &mut **host;
         let mut around = Surroundings {
-            cell,
+            state,
             watches,
             auth: &rules.auth,
             sides,
             woken,
             late: self.is_late.then_some(late),
             walk,
+            image,
+            piece: *piece,
             notes,
             options,
             jobs,
@@ -588,6 +627,7 @@ impl Process {
         }
         self.with_member(|node, around| match event {
             NodeEvent::Submit(submit) => node.submit(now, submit, around),
+            NodeEvent::WalkDone => node.walk_ended(now, around),
             NodeEvent::Quorum(Heard::Vote(from, bytes)) => {
                 if let Ok(notification) = Notification::decode(bytes) {
                     node.member.peer_mut().handle_notification(now.mono, from, notification);
@@ -611,11 +651,14 @@ impl Process {
     }
 
     /// Begins a snapshot of a member, if one is due and possible.
-    pub(super) fn begin_member_snapshot(&mut self) -> Option<crate::state::SnapshotCursor> {
+    pub(super) fn begin_member_snapshot(
+        &mut self,
+        now: Now,
+    ) -> Option<crate::state::SnapshotCursor> {
         let due = std::mem::take(&mut self.snapshot_due);
         self.with_member(|node, around| {
             node.snapshot_due |= due;
-            node.begin_snapshot(around)
+            node.begin_snapshot(now, around)
         })
         .flatten()
     }

@@ -70,6 +70,14 @@ pub struct Params {
     pub compression: Compression,
     /// Nodes per burst of a snapshot.
     pub burst: usize,
+    /// Bytes of a piece of an image for learners, and the longest time between two of them, µs.
+    pub piece_bytes: usize,
+    /// See `piece_bytes`.
+    pub piece_us: u64,
+    /// `forceSnapshotSync`.
+    pub force_snapshot: bool,
+    /// `leader.maxConcurrentSnapSyncs`.
+    pub snap_syncs_max: usize,
     /// Mean time between purges, ms; 0 for none.
     pub purge_ms: u64,
     /// One-way delay of a message, µs: from, to.
@@ -256,6 +264,10 @@ impl Params {
                 Compression::Snappy,
             ]),
             burst: r.pick(&[1, 2, 10, 256]),
+            piece_bytes: r.pick(&[500, 10_000, 256 << 10]),
+            piece_us: r.pick(&[2_000, 2_000, 50_000]),
+            force_snapshot: r.permille(200),
+            snap_syncs_max: r.pick(&[1, 10]),
             purge_ms: r.pick(&[0, 0, 500, 2000]),
             delay_us: (r.between(20, 300), r.pick(&[500, 2_000, 20_000])),
             disk_us: (r.between(20, 500), r.pick(&[500, 2_000, 20_000])),
@@ -388,6 +400,7 @@ impl Params {
                 self.chaos_ms = self.chaos_ms.max(8_000);
             }
             Mutant::Zab(_) => {
+                self.force_snapshot = false;
                 self.voters = self.voters.clamp(3, 3);
                 self.disk_us = (5_000, 100_000);
             }
@@ -423,6 +436,8 @@ impl Params {
             commit_log_count: self.commit_log_count,
             log_sync: self.log_sync,
             observer_masters: self.observer_masters,
+            snap_syncs_max: self.snap_syncs_max,
+            force_snapshot_sync: self.force_snapshot,
             mutant: match self.mutant {
                 Some(Mutant::Zab(mutant)) => Some(mutant),
                 _ => None,

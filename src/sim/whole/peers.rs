@@ -85,6 +85,15 @@ impl World {
                     let mut history = history.unwrap_or_default();
                     history.split_off(&(at.0 + 1));
                     self.cover("snapshot sent");
+                    let behind = self.slots[host].process.as_ref().map(|p| p.last_zxid() > at);
+                    if behind == Some(true) {
+                        self.cover("snapshot sent of an older image");
+                    }
+                    let held = source.held();
+                    if held > 0 {
+                        let text = format!("{host} has encoded {held} bytes of {at} in one turn");
+                        return self.fail("ImageInOneTurn", text);
+                    }
                     self.queue(host, link, Outgoing::Stream(source, Arc::new(history)));
                 }
                 Out::Close(link) => {
@@ -153,8 +162,10 @@ impl World {
         match source.next(&mut out) {
             Piece::More => {
                 self.send(conn, side, Parcel::Piece(out.freeze(), None));
-                self.soon(10, 2_000, What::Pump { host, life, link });
+                let slow = self.params.piece_us;
+                self.soon(10, slow, What::Pump { host, life, link });
             }
+            Piece::NotYet => return self.soon(500, 2_000, What::Pump { host, life, link }),
             Piece::Last => {
                 image_stream::write_end(&mut out);
                 image_stream::write_link_signature(&mut out);

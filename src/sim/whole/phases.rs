@@ -113,7 +113,7 @@ impl World {
     /// when it begins, the others where they were until there is a transaction: then their trees say.
     fn agree(&self) -> bool {
         let at = |slot: &Slot| {
-            let state = slot.process.as_ref()?.cell.state.read();
+            let state = slot.process.as_ref()?.state.read();
             Some((state.last_zxid(), state.digest()))
         };
         let all: Option<Vec<(Zxid, i64)>> = self.slots.iter().map(at).collect();
@@ -137,7 +137,7 @@ impl World {
         let long = self.params.tick_ms * 23 * 1000 + 3_000_000;
         let long = if self.params.kind == Kind::One { long } else { long + 20_000_000 };
         let left = |process: &Process| {
-            let state = process.cell.state.read();
+            let state = process.state.read();
             let local = process.local_sessions().map_or(0, |local| local.len());
             state.sessions().len() + state.ephemerals_count() + local
         };
@@ -149,7 +149,7 @@ impl World {
             let mut sessions = Vec::new();
             for slot in &self.slots {
                 if let Some(process) = &slot.process {
-                    let state = process.cell.state.read();
+                    let state = process.state.read();
                     sessions.push((
                         state.sessions().len(),
                         state.ephemerals_count(),

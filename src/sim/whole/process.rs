@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::RwLock;
 
 use crate::auth::Auth;
 use crate::host::snapshot::Walk;
-use crate::host::transfer::Cell;
 use crate::replica::conn::{Rules, Submit};
 use crate::state::StateMachine;
 use crate::state::watch::WatchTable;
+use crate::storage::spool::Spool;
 use crate::types::{ConnId, Instant, Now, SessionId, Zxid};
 
 use super::alone::Alone;
@@ -27,6 +28,8 @@ pub enum NodeEvent {
     Closed(ConnId),
     /// The log thread has made something durable.
     Logged(crate::host::group::LogDone),
+    /// The snapshot thread is done.
+    WalkDone,
     /// Another member, or this one's log thread, has something for Zab.
     Quorum(Heard),
 }
@@ -60,6 +63,14 @@ pub enum Note {
     Wrong(&'static str, String),
     /// Zab can't go on.
     Exit(String),
+    /// The snapshot thread is to write an image for learners.
+    WalkBegun,
+    /// It could not.
+    WalkFailed(crate::storage::Error),
+    /// The walk under way is given up; the files are gone already.
+    WalkCancelled,
+    /// The walk for a snapshot of the server's own is to be given up.
+    GiveUp,
 }
 
 /// What orders the writes.
@@ -75,7 +86,7 @@ pub enum Brain {
 #[derive(Debug)]
 pub struct Process {
     /// The state behind its lock.
-    pub cell: Arc<Cell>,
+    pub state: Arc<RwLock<StateMachine>>,
     /// Who watches what.
     pub watches: WatchTable,
     /// Bounds and schemes.
@@ -90,6 +101,8 @@ pub struct Process {
     pub brain: Brain,
     /// The snapshot thread's work.
     pub walk: Option<Walk>,
+    /// The newest image for learners, while it can be had.
+    pub image: Option<Arc<Spool>>,
     /// Take a snapshot at the first opportunity.
     pub snapshot_due: bool,
     /// When each session was last heard of here, and its timeout in ms: a lower bound.
@@ -108,7 +121,7 @@ impl Process {
         let heard =
             state.sessions().iter().map(|(id, timeout_ms)| (id, (now, timeout_ms))).collect();
         Process {
-            cell: Arc::new(Cell::new(Arc::new(parking_lot::RwLock::new(state)))),
+            state: Arc::new(RwLock::new(state)),
             watches: WatchTable::new(),
             rules,
             sides: BTreeMap::new(),
@@ -116,6 +129,7 @@ impl Process {
             inbox: VecDeque::new(),
             brain,
             walk: None,
+            image: None,
             snapshot_due: false,
             heard,
             notes: Vec::new(),
@@ -126,7 +140,7 @@ impl Process {
 
     /// The last transaction applied.
     pub fn last_zxid(&self) -> Zxid {
-        self.cell.state.read().last_zxid()
+        self.state.read().last_zxid()
     }
 
     /// The node thread handles what has arrived. `here`: small batches are synced at once.
@@ -186,14 +200,14 @@ impl Process {
     }
 
     /// Begins a snapshot if one is due and none is under way; true if there is one to write.
-    pub(super) fn begin_snapshot(&mut self) -> Option<crate::state::SnapshotCursor> {
+    pub(super) fn begin_snapshot(&mut self, now: Now) -> Option<crate::state::SnapshotCursor> {
         if matches!(self.brain, Brain::Member(_)) {
-            return self.begin_member_snapshot();
+            return self.begin_member_snapshot(now);
         }
         if !self.snapshot_due {
             return None;
         }
-        let cursor = self.cell.state.write().begin_snapshot()?;
+        let cursor = self.state.write().begin_snapshot()?;
         self.snapshot_due = false;
         Some(cursor)
     }

@@ -529,6 +529,14 @@ impl World {
                 self.note_source(host);
                 self.check_role(host, &change, serving);
             }
+            Note::WalkBegun => {
+                self.cover("image begun");
+                let life = self.slots[host].life;
+                self.soon(1, 100, What::Burst { host, life });
+            }
+            Note::WalkFailed(error) => self.snapshot_failed(host, &error),
+            Note::WalkCancelled => self.tell(host, NodeEvent::WalkDone),
+            Note::GiveUp => self.give_up_own(host),
             Note::Exit(why) => self.fail("Exit", format!("{host}: {why}")),
         }
     }

@@ -68,7 +68,7 @@ fn disturb(tree: &mut Changing, rng: &mut Xorshift, most: u64) {
         }
         match rng.below(40) {
             0 => drop(tree.state.begin_snapshot()),
-            1 => tree.state.end_snapshot(),
+            1 => drop(tree.state.end_snapshot()),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@
 //! NEWLEADER (A10, ZOOKEEPER-3104), because with its answer the learner promises to hold it.
 
 use super::super::action::*;
-use super::super::core::{Core, mutant};
+use super::super::core::{Core, SyncKind, mutant};
 use super::super::sync::{self, Committed, Plan, Rules};
 use super::super::warning::Warning;
 use super::{Leader, Stage};
@@ -37,7 +37,11 @@ impl Leader {
             skip_membership: mutant!(core, DiffWithoutMembership),
         };
         let plan = sync::plan(&has, last, rules);
-        match self.agreed(core, link, plan, last, None) {
+        let plan = self.agreed(core, link, plan, last, None);
+        if plan != Plan::Snap && !self.admit_sync(core, link, SyncKind::Diff) {
+            return;
+        }
+        match plan {
             Plan::Diff { announce, after } => {
                 core.stats.syncs.diff += 1;
                 self.open(core, link, (PacketKind::Diff, None), announce, &[], after);
@@ -46,7 +50,7 @@ impl Leader {
                 let print = core.history.print_at(to);
                 self.open(core, link, (PacketKind::Trunc, print), to, &[], to);
             }
-            Plan::Snap => self.await_snapshot(core, link),
+            Plan::Snap => self.await_snapshot(core, link, last),
             Plan::ReadLog { after } => {
                 let read = core.new_read();
                 self.set_stage(link, Stage::ReadingLog { last, read });
@@ -85,7 +89,7 @@ impl Leader {
                     after,
                 );
             }
-            _ => self.await_snapshot(core, link),
+            _ => self.await_snapshot(core, link, last),
         }
     }
 
@@ -117,12 +121,40 @@ impl Leader {
         agreed
     }
 
-    /// Sends a snapshot as soon as the state holds everything that is committed: an image of less
-    /// would make the learner forget what was committed by its word. (The leader's own disk may be
-    /// behind the quorum.)
-    fn await_snapshot(&mut self, core: &mut Core, link: LinkId) {
+    /// Counts a learner among those that are being brought up, or closes its link when there are too
+    /// many: whether it may go on. Whoever has a vote may.
+    fn admit_sync(&mut self, core: &mut Core, link: LinkId, kind: SyncKind) -> bool {
+        let others =
+            self.links.iter().filter(|(id, l)| **id != link && l.sync == Some(kind)).count();
+        let Some(l) = self.links.get_mut(&link) else { return false };
+        let votes = core.options.membership.is_voter(l.server);
+        match core.admit(kind, others) {
+            Err(why) if !votes => {
+                core.close(link, why);
+                self.forget(core, link);
+                false
+            }
+            _ => {
+                l.sync = Some(kind);
+                core.count_syncing(self.links.values().map(|l| l.sync));
+                true
+            }
+        }
+    }
+
+    /// Sends a snapshot as soon as there is one, or a walk can begin. What a voter gets holds
+    /// everything that is committed: an image of less would make it forget what was committed by its
+    /// word. (The leader's own disk may be behind the quorum, so the state may have to get there.)
+    /// An observer's word does not count, so it may have an image that is older, but not older than
+    /// its own log.
+    fn await_snapshot(&mut self, core: &mut Core, link: LinkId, last: Zxid) {
+        if !self.admit_sync(core, link, SyncKind::Snap) {
+            return;
+        }
         self.uncount(link, Zxid::ZERO);
-        let at_least = self.committed_or_initial(core);
+        let counts = self.links.get(&link).is_none_or(|l| l.counts(core));
+        let committed = self.committed_or_initial(core);
+        let at_least = if counts { committed } else { committed.min(last) };
         self.set_stage(link, Stage::AwaitingSnapshot { at_least });
         self.send_waiting_snapshots(core);
     }
@@ -165,7 +197,8 @@ impl Leader {
         self.history_acks.remove(&server);
     }
 
-    pub(super) fn send_waiting_snapshots(&mut self, core: &mut Core) {
+    /// Goes on with those that wait for a snapshot, as far as that is possible.
+    pub(in super::super) fn send_waiting_snapshots(&mut self, core: &mut Core) {
         let waiting = self.links.iter().filter_map(|(id, l)| match l.stage {
             Stage::AwaitingSnapshot { at_least } => Some((*id, at_least)),
             _ => None,
@@ -179,9 +212,11 @@ impl Leader {
                 core.deliver_through(core.history.last(), false);
                 at = core.history.last();
             }
-            if at < at_least {
+            let image = core.usable_image(at_least, at, self.is_serving());
+            if image.is_none() && (at < at_least || core.snapshots.held) {
                 continue;
             }
+            let at = image.unwrap_or(at);
             core.stats.syncs.snap += 1;
             core.send_bare(link, PacketKind::Snap, at);
             if mutant!(core, NewLeaderEarly) {

@@ -15,7 +15,7 @@ use crate::proto::quorum::{
 };
 use crate::types::{Epoch, Instant, LinkId, ServerId, Zxid};
 use crate::zab::action::*;
-use crate::zab::core::Core;
+use crate::zab::core::{Core, SyncKind};
 use crate::zab::leader::guests::make_room;
 use crate::zab::leader::{Introduction, LearnerView};
 use crate::zab::sync::{self, Committed, Plan, Rules};
@@ -35,6 +35,10 @@ enum Stage {
         last: Zxid,
         read: ReadId,
     },
+    /// It gets a snapshot when a walk can begin, or of an image that holds no less than this.
+    AwaitingSnapshot {
+        last: Zxid,
+    },
     /// Everything through NEWLEADER is sent; commits follow as they come.
     Syncing,
     /// UPTODATE was sent.
@@ -48,6 +52,7 @@ impl Stage {
             Stage::AwaitingAck => "awaiting ACKEPOCH",
             Stage::AwaitingCommit { .. } => "awaiting a commit",
             Stage::ReadingLog { .. } => "reading the log",
+            Stage::AwaitingSnapshot { .. } => "awaiting a snapshot",
             Stage::Syncing => "syncing",
             Stage::Active => "active",
         }
@@ -60,6 +65,8 @@ struct Link {
     rookeeper: bool,
     claim: Option<Claim>,
     stage: Stage,
+    /// How it is being brought up, until it has acknowledged NEWLEADER.
+    sync: Option<SyncKind>,
     /// When it counts as silent.
     deadline: Instant,
 }
@@ -110,7 +117,8 @@ impl Master {
         match event {
             LinkEvent::Up => {
                 let (server, stage) = (ServerId(i64::MIN), Stage::Introducing);
-                let new = Link { server, rookeeper: false, claim: None, stage, deadline };
+                let new =
+                    Link { server, rookeeper: false, claim: None, stage, sync: None, deadline };
                 self.links.insert(link, new);
             }
             LinkEvent::Packet(packet) => {
@@ -121,6 +129,7 @@ impl Master {
             }
             LinkEvent::Down => {
                 self.links.remove(&link);
+                core.count_syncing(self.links.values().map(|l| l.sync));
             }
             LinkEvent::Progress => {
                 self.links.entry(link).and_modify(|l| l.deadline = deadline);
@@ -145,7 +154,47 @@ impl Master {
                 core.stats.syncs.log += 1;
                 self.open(core, link, plan, &txns, at);
             }
-            _ => self.open(core, link, Plan::Snap, &[], None),
+            _ => self.await_snapshot(core, link, last),
+        }
+    }
+
+    /// Counts an observer among those that are being brought up, or closes its link when there are
+    /// too many: whether it may go on.
+    fn admit_sync(&mut self, core: &mut Core, link: LinkId, kind: SyncKind) -> bool {
+        let others =
+            self.links.iter().filter(|(id, l)| **id != link && l.sync == Some(kind)).count();
+        if let Err(why) = core.admit(kind, others) {
+            core.close(link, why);
+            self.links.remove(&link);
+            return false;
+        }
+        self.links.entry(link).and_modify(|l| l.sync = Some(kind));
+        core.count_syncing(self.links.values().map(|l| l.sync));
+        true
+    }
+
+    fn await_snapshot(&mut self, core: &mut Core, link: LinkId, last: Zxid) {
+        if self.admit_sync(core, link, SyncKind::Snap) {
+            self.set_stage(link, Stage::AwaitingSnapshot { last });
+            self.send_waiting_snapshots(core);
+        }
+    }
+
+    /// Goes on with those that wait for a snapshot, as far as that is possible.
+    pub fn send_waiting_snapshots(&mut self, core: &mut Core) {
+        let waiting = self.links.iter().filter_map(|(id, l)| match l.stage {
+            Stage::AwaitingSnapshot { last } => Some((*id, last)),
+            _ => None,
+        });
+        for (link, last) in waiting.collect::<Vec<_>>() {
+            let at = core.history.delivered();
+            let image = core.usable_image(last.min(at), at, true);
+            if let Some(zxid) = image.or_else(|| (!core.snapshots.held).then_some(at)) {
+                core.stats.syncs.snap += 1;
+                core.send_bare(link, PacketKind::Snap, zxid);
+                core.act(Action::SendSnapshot { link, zxid });
+                self.finish(core, link, zxid, &[]);
+            }
         }
     }
 
@@ -192,6 +241,7 @@ impl Master {
         for link in std::mem::take(&mut self.links).into_keys() {
             core.close(link, LinkError::RoleEnded);
         }
+        core.count_syncing(std::iter::empty());
         core.act(Action::StopListening);
     }
 
@@ -220,7 +270,8 @@ impl Master {
                 Ok(())
             }
             (Stage::Syncing, PacketKind::Ack) if packet.zxid == end => {
-                l.stage = Stage::Active;
+                (l.stage, l.sync) = (Stage::Active, None);
+                core.count_syncing(self.links.values().map(|l| l.sync));
                 core.send_bare(link, PacketKind::UpToDate, Zxid(-1));
                 if self.is_quick() {
                     self.ping(core, link);
@@ -306,7 +357,12 @@ impl Master {
             skip_membership: false,
         };
         let plan = sync::plan(&has, last, rules);
-        match self.agreed(core, link, plan, last, None) {
+        let plan = self.agreed(core, link, plan, last, None);
+        if plan != Plan::Snap && !self.admit_sync(core, link, SyncKind::Diff) {
+            return;
+        }
+        match plan {
+            Plan::Snap => self.await_snapshot(core, link, last),
             Plan::ReadLog { after } => {
                 let read = core.new_read();
                 self.set_stage(link, Stage::ReadingLog { last, read });
@@ -354,14 +410,14 @@ impl Master {
                 }
                 to
             }
-            Plan::Snap | Plan::ReadLog { .. } => {
-                let zxid = core.history.delivered();
-                core.stats.syncs.snap += 1;
-                core.send_bare(link, PacketKind::Snap, zxid);
-                core.act(Action::SendSnapshot { link, zxid });
-                zxid
-            }
+            // Neither is opened like this.
+            Plan::Snap | Plan::ReadLog { .. } => return,
         };
+        self.finish(core, link, after, first);
+    }
+
+    /// Sends `first`, then what is committed after it or after `after`, then NEWLEADER.
+    fn finish(&mut self, core: &mut Core, link: LinkId, after: Zxid, first: &[EncodedTxn]) {
         let after = first.last().map_or(after, |t| t.zxid);
         let committed = core.history.after(after).take_while(|t| t.zxid <= self.committed);
         let txns: Vec<EncodedTxn> = first.iter().chain(committed).cloned().collect();

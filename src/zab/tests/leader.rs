@@ -501,3 +501,63 @@ fn a_follower_takes_observers_only() {
     b.introduce(9, 1, ObserverInfo);
     assert!(b.said().join("\n").contains("close 9: this server does not lead"));
 }
+
+#[test]
+fn beyond_the_limit_an_observer_is_refused_and_a_voter_is_not() {
+    // Apache LearnerSyncThrottler: closed, to come again.
+    let mut b = Bench::new(3, history(1, 3)).lead(2);
+    b.peer.core.options.snap_syncs_max = 1;
+    b.peer.core.options.diff_syncs_max = 1;
+    for (kind, last, what) in [("snapshot", Zxid(-1), "SNAP"), ("difference", z(1, 3), "DIFF")] {
+        for id in [7, 8] {
+            b.introduce(id, 1, ObserverInfo);
+            b.said();
+            b.ack_epoch(id as u64, 1, last);
+            let said = b.said();
+            let closed = format!(
+                "close {id}: 1 learners are being brought up by a {kind} already, of 1 allowed"
+            );
+            assert_eq!(said.contains(&closed), id == 8, "{said:?}");
+            assert_eq!(said.iter().any(|s| s.starts_with(&format!("{id}: {what}"))), id == 7);
+        }
+        b.introduce(1, 1, FollowerInfo);
+        b.said();
+        b.ack_epoch(1, 1, last);
+        assert!(b.said().iter().any(|s| s.starts_with(&format!("1: {what}"))), "it has a vote");
+        // What has acknowledged NEWLEADER is being brought up no longer; nor is what has gone.
+        b.from(7, Ack, z(2, 0));
+        b.link(LinkId(1), LinkEvent::Down);
+        b.introduce(8, 1, ObserverInfo);
+        b.ack_epoch(8, 1, last);
+        assert!(b.said().iter().any(|s| s.starts_with(&format!("8: {what}"))));
+        b.link(LinkId(7), LinkEvent::Down);
+        b.link(LinkId(8), LinkEvent::Down);
+        b.said();
+    }
+}
+
+#[test]
+fn a_learner_waits_for_a_walk_or_gets_an_image_that_its_log_does_not_exceed() {
+    let mut b = Bench::new(3, history(1, 3)).lead(2);
+    b.peer.set_snapshots(Instant(0), true, None);
+    b.drain();
+    b.introduce(7, 1, ObserverInfo);
+    b.ack_epoch(7, 1, Zxid(-1));
+    assert!(!b.said().iter().any(|s| s.contains("SNAP")), "a walk is under way");
+    // There is an image, of before the newest transaction.
+    let zxid = b.propose();
+    b.persist();
+    b.from(2, Ack, zxid);
+    b.said();
+    b.peer.set_snapshots(Instant(0), true, Some(z(2, 0)));
+    b.drain();
+    let new = ["7: SNAP 2:0", "7: snapshot at 2:0", "7: PROPOSAL 2:1", "7: COMMIT 2:1"];
+    assert_eq!(b.said()[..4], new);
+    // A voter's word may have committed it: it needs an image that has it.
+    b.introduce(1, 1, FollowerInfo);
+    b.ack_epoch(1, 1, Zxid(-1));
+    assert!(!b.said().iter().any(|s| s.contains("SNAP")));
+    b.peer.set_snapshots(Instant(0), false, Some(z(2, 0)));
+    b.drain();
+    assert_eq!(b.said()[..2], ["1: SNAP 2:1", "1: snapshot at 2:1"]);
+}

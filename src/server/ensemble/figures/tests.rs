@@ -30,6 +30,11 @@ fn lines(metrics: &Metrics) -> Map<String, String> {
     found
 }
 
+/// What Zab has counted when it has brought these learners up, and one more gets a snapshot.
+fn brought(syncs: SyncCounts) -> zab::Stats {
+    zab::Stats { syncs, syncing: [1, 0], ..zab::Stats::default() }
+}
+
 #[test]
 fn a_leader_counts_proposals_commits_and_acks() {
     let metrics = Arc::new(Metrics::new(false));
@@ -45,8 +50,14 @@ fn a_leader_counts_proposals_commits_and_acks() {
     figures.packet(WallTime(26), link, &ack(1000));
     figures.action(&deliver(999, 10));
     figures.action(&deliver(1000, 20));
-    figures.end_turn(WallTime(30), SyncCounts { trunc: 1, snap: 2, ..SyncCounts::default() });
-    figures.end_turn(WallTime(90), SyncCounts { trunc: 1, snap: 2, ..SyncCounts::default() });
+    figures.end_turn(
+        WallTime(30),
+        &brought(SyncCounts { trunc: 1, snap: 2, ..SyncCounts::default() }),
+    );
+    figures.end_turn(
+        WallTime(90),
+        &brought(SyncCounts { trunc: 1, snap: 2, ..SyncCounts::default() }),
+    );
     let lines = lines(&metrics);
     for (name, value) in [
         ("proposal_count", "2"),
@@ -58,6 +69,7 @@ fn a_leader_counts_proposals_commits_and_acks() {
         ("cnt_3_ack_latency", "1"),
         ("max_3_ack_latency", "6"),
         ("diff_count", "1"),
+        ("cnt_inflight_snap_count", "1"),
         ("snap_count", "2"),
     ] {
         let found = lines.get(name).map(String::as_str);
@@ -77,9 +89,9 @@ fn a_follower_counts_what_it_hears_and_how_long_it_took_to_follow() {
         figures.role(at(ms), &change);
     }
     figures.action(&append(5, 410));
-    figures.end_turn(WallTime(412), SyncCounts::default());
+    figures.end_turn(WallTime(412), &zab::Stats::default());
     figures.action(&deliver(5, 410));
-    figures.end_turn(WallTime(415), SyncCounts::default());
+    figures.end_turn(WallTime(415), &zab::Stats::default());
     let lines = lines(&metrics);
     for (name, value) in [
         ("max_follower_sync_time", "300"),
@@ -106,7 +118,7 @@ fn a_leader_counts_what_waits_for_a_learner() {
     figures.role(at(0), &RoleChange::Leading { epoch: Epoch(1), serving: true });
     for _ in 0..2 {
         (0..3).for_each(|_| figures.action(&send()));
-        figures.end_turn(WallTime(30), SyncCounts::default());
+        figures.end_turn(WallTime(30), &zab::Stats::default());
     }
     figures.learners(&learners);
     figures.learners(&learners);
@@ -120,7 +132,7 @@ fn a_leader_counts_what_waits_for_a_learner() {
         assert_eq!(found.get(name).map(String::as_str), Some(value), "{name}");
     }
     figures.action(&send());
-    figures.end_turn(WallTime(30), SyncCounts::default());
+    figures.end_turn(WallTime(30), &zab::Stats::default());
     figures.learners(&[]);
     assert_eq!(lines(&metrics), found, "a learner that is gone");
 }

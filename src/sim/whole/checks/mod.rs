@@ -25,7 +25,7 @@ impl World {
     /// Equal transactions, equal digests; and each transaction says which digest comes after it.
     pub(super) fn check_digest(&mut self, host: usize, zxid: Zxid, digest: i64) {
         let Some(process) = &self.slots[host].process else { return };
-        let mismatches = process.cell.state.read().digest_mismatches();
+        let mismatches = process.state.read().digest_mismatches();
         if mismatches > 0 {
             self.fail("Digest", format!("{host} has another state than {zxid} says"));
         }

@@ -9,7 +9,7 @@ impl World {
         let Some(process) = &self.slots[host].process else {
             return self.fail("Serves", format!("{host} is down at the end"));
         };
-        let state = process.cell.state.read();
+        let state = process.state.read();
         let mut wrong = None;
         for (at, node) in &model.nodes {
             if at == path::CONFIG {
