@@ -87,7 +87,7 @@ impl Subject {
 
     /// Resident memory, KiB.
     fn resident(&self) -> Result<u64, Stop> {
-        resident(&self.server)
+        self.server.resident()
     }
 
     /// Connections closed for a reason.

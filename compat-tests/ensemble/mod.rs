@@ -10,6 +10,7 @@ mod guests;
 mod large;
 mod partitions;
 mod storm;
+mod walks;
 
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,7 @@ pub fn add(suite: &mut Suite) {
     partitions::add(suite);
     storm::add(suite);
     large::add(suite);
+    walks::add(suite);
     let apache = Kind::apache;
     suite.add("mixed", "one_rookeeper_two_apache", Level::Quick, move || {
         kills(vec![Kind::Rookeeper, apache(), apache()], Victim::Rotating, 4)

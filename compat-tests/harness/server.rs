@@ -275,6 +275,15 @@ impl Server {
         }
     }
 
+    /// Resident memory in KiB, for a server with a process of its own.
+    pub fn resident(&self) -> Result<u64, Stop> {
+        let pid = self.pid().ok_or_else(|| Stop::failed("no process"))?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let number = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
+        number.ok_or_else(|| Stop::failed("no VmRSS"))
+    }
+
     /// Sends a signal to a server with a process of its own.
     pub fn signal(&self, signal: rustix::process::Signal) {
         if let Some(Running::Process(process)) = &self.running {

@@ -345,6 +345,7 @@ impl MemberNode {
             around.give_up_snapshot();
             self.snapshot_due = true;
         }
+        self.tell_snapshots(now);
         match change {
             RoleChange::Looking(why) => tracing::info!("LOOKING: {why}"),
             RoleChange::Following { leader, epoch, serving, observer } => {

@@ -12,6 +12,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -36,6 +37,8 @@ pub struct Metrics {
     advanced_sets: Vec<Mutex<BTreeMap<String, Summary>>>,
     /// Client connections closed, by reason (ours; only Prometheus shows them).
     closed: Mutex<BTreeMap<&'static str, u64>>,
+    /// Steps of the node thread that took long, and their milliseconds, by name (the same).
+    long_steps: Mutex<BTreeMap<&'static str, (u64, u64)>>,
     prometheus: Option<Prometheus>,
 }
 
@@ -61,6 +64,7 @@ impl Metrics {
             basic_sets: BasicSet::ALL.iter().map(|_| Mutex::default()).collect(),
             advanced_sets: AdvancedSet::ALL.iter().map(|_| Mutex::default()).collect(),
             closed: Mutex::default(),
+            long_steps: Mutex::default(),
             prometheus,
         }
     }
@@ -68,6 +72,14 @@ impl Metrics {
     /// Counts a client connection that was closed.
     pub fn count_closed(&self, reason: &'static str) {
         *self.closed.lock().entry(reason).or_default() += 1;
+    }
+
+    /// Counts a step of the node thread that took long.
+    pub fn count_long_step(&self, step: &'static str, took: Duration) {
+        let mut steps = self.long_steps.lock();
+        let (count, ms) = steps.entry(step).or_default();
+        *count += 1;
+        *ms += u64::try_from(took.as_millis()).unwrap_or(u64::MAX >> 1);
     }
 
     /// Client connections closed for a reason since the start.

@@ -661,7 +661,7 @@ impl Member {
 
     /// Whether sessions may expire now: touch every session that was active before.
     pub fn expiry_is_due(&self, now: Now) -> bool {
-        let due = |sessions: &Sessions| sessions.next_due().is_some_and(|due| due <= now.mono);
+        let due = |sessions: &Sessions| sessions.asks_for_activity(now.mono);
         self.role == Role::Leader && due(&self.sessions) || due(&self.local)
     }
 

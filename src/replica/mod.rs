@@ -376,7 +376,7 @@ impl Replica {
     /// Whether sessions may expire at `now`: then touch those that were active before calling
     /// [`Replica::handle_timeout`].
     pub fn expires_at(&self, now: Instant) -> bool {
-        self.sessions.next_due().is_some_and(|due| due <= now)
+        self.sessions.asks_for_activity(now)
     }
 
     /// When to call [`Replica::handle_timeout`].

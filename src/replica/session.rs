@@ -16,6 +16,10 @@ use crate::types::{Code, ConnId, Instant, Map, SessionId, map};
 /// was said meanwhile: by clients here, and by learners once they have been pinged.
 const OVERSLEPT: Duration = Duration::from_millis(500);
 
+/// Sessions that end at once, at most: the end of each is a transaction to be prepared. The others
+/// follow in the next turns.
+const EXPIRE_MAX: usize = 500;
+
 /// A session of this server, or of the ensemble when this server leads it.
 #[derive(Clone, Debug)]
 struct Tracked {
@@ -36,6 +40,8 @@ pub struct Sessions {
     buckets: BTreeMap<u64, Vec<SessionId>>,
     /// It was late: nobody expires before this.
     listens_until: Option<Instant>,
+    /// Sessions of the first bucket are left over from the last look.
+    unfinished: bool,
     next_id: i64,
 }
 
@@ -47,6 +53,7 @@ impl Sessions {
             tracked: map(),
             buckets: BTreeMap::new(),
             listens_until: None,
+            unfinished: false,
             next_id: first_id,
         }
     }
@@ -158,13 +165,20 @@ impl Sessions {
         Some(self.listens_until.map_or(due, |until| until.max(due)))
     }
 
-    /// The sessions that expire now: none yet if this server stood still. Those that were active since
-    /// they were filed are filed again. They are marked as closing.
+    /// Whether sessions may expire at `now` for whose activity has not been asked.
+    pub fn asks_for_activity(&self, now: Instant) -> bool {
+        !self.unfinished && self.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// The sessions that expire now, or some of them: then there are more at once. None yet if this
+    /// server stood still. Those that were active since they were filed are filed again. They are
+    /// marked as closing.
     pub fn expire(&mut self, now: Instant) -> Vec<SessionId> {
         let mut expired = Vec::new();
         match self.listens_until {
             Some(until) if now < until => return expired,
             Some(_) => self.listens_until = None,
+            None if self.unfinished => {}
             None if self.next_due().is_some_and(|due| now >= due + OVERSLEPT) => {
                 self.listens_until = Some(now + OVERSLEPT);
                 return expired;
@@ -175,8 +189,13 @@ impl Sessions {
             if *bucket.key() > now.as_millis() {
                 break;
             }
-            let (due, ids) = bucket.remove_entry();
-            for id in ids {
+            let (due, mut ids) = bucket.remove_entry();
+            let mut done = 0;
+            for id in ids.iter().copied() {
+                if expired.len() == EXPIRE_MAX {
+                    break;
+                }
+                done += 1;
                 let Some(session) = self.tracked.get_mut(&id) else { continue };
                 if session.closing {
                     continue;
@@ -188,6 +207,14 @@ impl Sessions {
                     session.closing = true;
                     expired.push(id);
                 }
+            }
+            let rest = std::mem::replace(&mut self.unfinished, done < ids.len());
+            if self.unfinished {
+                self.buckets.insert(due, ids.split_off(done));
+            }
+            if self.unfinished || rest {
+                // Another bucket that is due by now is due to be asked for first.
+                break;
             }
         }
         expired

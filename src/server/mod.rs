@@ -34,6 +34,7 @@ pub mod secret;
 pub mod snapshotter;
 pub mod standalone;
 pub mod throttle;
+pub mod watchdog;
 mod words;
 
 use std::path::PathBuf;

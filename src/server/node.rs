@@ -25,6 +25,7 @@ use super::lanes::{Entries, Wakes};
 use super::line::{Line, Lines, Outlets, Told};
 use super::load;
 use super::snapshotter::Snapshotter;
+use super::watchdog::Watchdog;
 
 /// Transactions applied under one write lock.
 const APPLY_MAX: usize = 256;
@@ -176,6 +177,7 @@ impl Node {
         let mut wakes = Wakes::new(&self.shared.lanes);
         let shared = &*Arc::clone(&self.shared);
         let mut synced = (0, 0);
+        let mut watchdog = Watchdog::new(Arc::clone(&shared.metrics));
         loop {
             let patience = self
                 .replica
@@ -187,6 +189,7 @@ impl Node {
                 let state = shared.state.read();
                 let mut out = Outlets::new(shared, &mut wakes);
                 let now = shared.clock.now();
+                watchdog.begin(now.mono);
                 for event in events.drain(..) {
                     match event {
                         Event::Submit(Submit::Connect(ask)) => {
@@ -225,6 +228,7 @@ impl Node {
                 }
             }
             count_over_quota(&shared.metrics, self.replica.take_over_quota());
+            watchdog.end(shared.clock.mono(), "requests and what was due");
             let (queued, metrics) = (requests.len() as u64, &shared.metrics);
             metrics.add(Counter::PrepProcessorRequestQueued, queued);
             metrics.add(Counter::SyncProcessorRequestQueued, queued);
@@ -232,7 +236,9 @@ impl Node {
             for done in logged.drain(..) {
                 self.logged(done, &mut synced);
             }
+            watchdog.end(shared.clock.mono(), "the log");
             self.apply(shared, &mut wakes);
+            watchdog.end(shared.clock.mono(), "applying");
             let load = &shared.rules.load;
             load.outstanding.store(self.replica.outstanding(), Ordering::Relaxed);
             wakes.wake();

@@ -47,6 +47,8 @@ struct Work {
     idle: Condvar,
     /// Orders through this number are to be given up.
     cancelled: AtomicU64,
+    /// Somebody waits for that.
+    waited_for: AtomicBool,
     /// The server stops: no pauses any more.
     hurry: AtomicBool,
 }
@@ -160,9 +162,11 @@ impl Snapshotter {
     /// Gives up the walk under way and waits for that: what a snapshot would hold is about to be
     /// removed from the disk, and it must not bring it back.
     pub fn cancel(&self) {
+        self.work.waited_for.store(true, Ordering::Relaxed);
         self.give_up();
         let mut ordered = self.work.ordered.lock();
         self.work.idle.wait_while(&mut ordered, |ordered| ordered.0 > 0);
+        self.work.waited_for.store(false, Ordering::Relaxed);
     }
 
     /// Ends the thread after the snapshot under way.
@@ -236,7 +240,8 @@ impl Desk {
     fn end<T>(&self, result: T) -> T {
         let kept = self.state.write().end_snapshot();
         drop(kept);
-        loop {
+        // Whoever cancels a walk has another state soon.
+        while !self.work.waited_for.load(Ordering::Relaxed) {
             let begin = Instant::now();
             if !self.state.write().collect_dead(COLLECT_NODES) {
                 break;

@@ -226,14 +226,14 @@ impl StateMachine {
         self.owners.sessions().map(|(session, count)| (SessionId(session), count))
     }
 
-    /// Paths of all container nodes.
-    pub fn containers(&self) -> impl Iterator<Item = String> + '_ {
-        self.owners.containers.iter().map(|&id| self.tree.path(id))
+    /// Container nodes with their numbers, from a number on, in order of the numbers.
+    pub fn containers(&self, from: u32) -> impl Iterator<Item = (u32, NodeRef<'_>)> {
+        self.owners.containers.range(from..).map(|&id| (id, NodeRef { state: self, id }))
     }
 
-    /// Paths of all TTL nodes.
-    pub fn ttls(&self) -> impl Iterator<Item = String> + '_ {
-        self.owners.ttls.iter().map(|&id| self.tree.path(id))
+    /// The same of TTL nodes.
+    pub fn ttls(&self, from: u32) -> impl Iterator<Item = (u32, NodeRef<'_>)> {
+        self.owners.ttls.range(from..).map(|&id| (id, NodeRef { state: self, id }))
     }
 
     /// Nodes below `path` as getAllChildrenNumber counts them; None when that must be counted

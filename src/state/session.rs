@@ -45,10 +45,8 @@ impl SessionTable {
         self.timeouts.remove(&id).is_some()
     }
 
-    /// Ids and timeouts in ascending order of the ids, as snapshots hold them.
-    pub(super) fn sorted(&self) -> Vec<(i64, i32)> {
-        let mut all: Vec<(i64, i32)> = self.timeouts.iter().map(|(&id, &t)| (id, t)).collect();
-        all.sort_unstable();
-        all
+    /// Ids and timeouts, in no particular order.
+    pub(super) fn listed(&self) -> Vec<(i64, i32)> {
+        self.timeouts.iter().map(|(&id, &t)| (id, t)).collect()
     }
 }

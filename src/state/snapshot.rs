@@ -180,10 +180,13 @@ impl SnapshotCursor {
     /// A step ends early once it has appended this many bytes.
     pub const STEP_BYTES: usize = 1 << 20;
 
-    /// Sessions and ACLs as of the beginning.
+    /// Sessions, in order, and ACLs as of the beginning. (Sorting a million takes longer than the
+    /// node thread has.)
     pub fn head(&self) -> ImageHead {
+        let mut sessions = self.sessions.clone();
+        sessions.sort_unstable();
         ImageHead {
-            sessions: self.sessions.clone(),
+            sessions,
             acls: self.acls.iter().map(|(n, list)| (*n, list.to_vec())).collect(),
         }
     }
@@ -221,7 +224,7 @@ impl StateMachine {
         }
         self.tree.begin_capture();
         Some(SnapshotCursor {
-            sessions: self.sessions.sorted(),
+            sessions: self.sessions.listed(),
             acls: self.acls.listed(),
             tail: ImageTail {
                 zxid: self.last_zxid,

@@ -88,8 +88,8 @@ pub fn check(s: &StateMachine) -> Dump {
     for id in uses.keys().filter(|id| **id > AclId::MISSING) {
         assert!(s.acls.used_ids().contains(id), "{id:?} is used and not there");
     }
-    assert_eq!(s.containers().collect::<BTreeSet<_>>(), containers);
-    assert_eq!(s.ttls().collect::<BTreeSet<_>>(), ttls);
+    assert_eq!(s.containers(0).map(|(_, n)| n.path()).collect::<BTreeSet<_>>(), containers);
+    assert_eq!(s.ttls(0).map(|(_, n)| n.path()).collect::<BTreeSet<_>>(), ttls);
     let of = |(session, count): (SessionId, usize)| {
         let paths: BTreeSet<String> = s.ephemerals_of(session).into_iter().collect();
         assert_eq!(paths.len(), count);

@@ -137,7 +137,7 @@ impl Core {
     }
 
     /// Whether one more learner may be brought up in this way beside `syncing` others.
-    pub fn admit(&self, kind: SyncKind, syncing: usize) -> Result<(), LinkError> {
+    pub fn may_sync(&self, kind: SyncKind, syncing: usize) -> Result<(), LinkError> {
         let (kind, max) = match kind {
             SyncKind::Snap => ("snapshot", self.options.snap_syncs_max),
             SyncKind::Diff => ("difference", self.options.diff_syncs_max),

@@ -12,8 +12,10 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const METADATA: Metadata<'static> = Metadata::new("rookeeper", Level::INFO, None);
 
-/// A family of our own, so under our name.
+/// Families of our own, so under our name.
 const CLOSED: &str = "rookeeper_connections_closed";
+const LONG_STEPS: &str = "rookeeper_node_thread_long_steps";
+const LONG_STEPS_MS: &str = "rookeeper_node_thread_long_steps_ms";
 
 /// The exporter's recorder.
 pub struct Prometheus {
@@ -73,6 +75,16 @@ impl Metrics {
         for (reason, n) in self.closed.lock().iter() {
             let key = Key::from_parts(CLOSED, vec![Label::new("reason", *reason)]);
             recorder.register_counter(&key, &METADATA).absolute(*n);
+        }
+        let help = "steps of the node thread that took 20 ms or more, by what they did";
+        recorder.describe_counter(LONG_STEPS.into(), None, help.into());
+        let help = "milliseconds that those steps took together";
+        recorder.describe_counter(LONG_STEPS_MS.into(), None, help.into());
+        for (step, (count, ms)) in self.long_steps.lock().iter() {
+            for (name, n) in [(LONG_STEPS, *count), (LONG_STEPS_MS, *ms)] {
+                let key = Key::from_parts(name, vec![Label::new("step", *step)]);
+                recorder.register_counter(&key, &METADATA).absolute(n);
+            }
         }
         for (name, value) in stats.gauges() {
             recorder.describe_gauge(name.into(), None, name.into());

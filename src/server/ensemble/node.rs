@@ -36,6 +36,7 @@ use crate::server::load;
 use crate::server::node::{Event, Shared, View, count, count_over_quota};
 use crate::server::quorum_link;
 use crate::server::snapshotter::Snapshotter;
+use crate::server::watchdog::Watchdog;
 use crate::state::watch::WatchTable;
 use crate::state::{SnapshotCursor, StateMachine};
 use crate::storage::spool::Spool;
@@ -113,6 +114,7 @@ struct Running {
     inbox: Arc<Inbox<Event>>,
     /// What the disk has done within this turn.
     reports: Vec<Report>,
+    watchdog: Watchdog,
 }
 
 /// Everything but the member.
@@ -149,6 +151,7 @@ impl Node {
         node.snapshot_due = self.snapshot_due;
         let figures = Figures::new(Arc::clone(&self.shared.metrics), self.warn_above);
         let wakes = Wakes::new(&self.shared.lanes);
+        let watchdog = Watchdog::new(Arc::clone(&self.shared.metrics));
         let running = Running {
             node,
             around: Surroundings {
@@ -168,6 +171,7 @@ impl Node {
             },
             inbox: self.inbox,
             reports: Vec::new(),
+            watchdog,
         };
         let mut runtime = self.runtime;
         std::thread::Builder::new().name("node".into()).spawn(move || {
@@ -188,7 +192,9 @@ impl Running {
         let mut events = Vec::new();
         let mut alarm = Alarm::new();
         let shared = Arc::clone(&self.around.shared);
-        self.node.drain(shared.clock.now(), &mut self.around);
+        let now = shared.clock.now();
+        self.watchdog.begin(now.mono);
+        self.node.drain(now, &mut self.around);
         loop {
             self.finish_turn();
             let patience = self
@@ -202,13 +208,22 @@ impl Running {
             }
             alarm.take(&self.inbox, &mut events, patience).await;
             let now = shared.clock.now();
+            self.watchdog.begin(now.mono);
             let mut stop = false;
-            for event in events.drain(..) {
+            let mut events = events.drain(..).peekable();
+            while let Some(event) = events.next() {
+                let step = name(&event);
                 stop |= self.handle(now, event);
                 self.node.drain(now, &mut self.around);
+                // Many of a kind are one step.
+                if events.peek().is_none_or(|next| name(next) != step) {
+                    self.watchdog.end(shared.clock.mono(), step);
+                }
             }
+            drop(events);
             if self.node.timeout(now, &mut self.around) {
                 self.around.refresh_view(now, &self.node.member);
+                self.watchdog.end(shared.clock.mono(), "what was due");
             }
             if stop {
                 return self.stop(now).await;
@@ -270,9 +285,11 @@ impl Running {
             }
         }
         self.reports = reports;
+        self.step("messages and the log");
         self.node.flush(&mut self.around);
         count_over_quota(&self.around.shared.metrics, self.node.member.take_over_quota());
         let now = self.around.shared.clock.now();
+        self.watchdog.end(now.mono, "applying");
         self.around.figures.end_turn(now.wall, &self.node.member.peer().stats());
         if let Some(leader) = &mut self.around.shared.view.write().leader {
             leader.proposal_sizes = self.around.figures.proposal_sizes;
@@ -286,7 +303,13 @@ impl Running {
         self.around.wakes.wake();
         if let Some(cursor) = self.node.begin_snapshot(now, &mut self.around) {
             self.around.snapshotter.write(cursor);
+            self.step("the beginning of a snapshot");
         }
+    }
+
+    /// A step of the turn has ended.
+    fn step(&mut self, name: &'static str) {
+        self.watchdog.end(self.around.shared.clock.mono(), name);
     }
 
     async fn stop(mut self, now: Now) {
@@ -294,6 +317,28 @@ impl Running {
         self.finish_turn();
         self.around.snapshotter.stop();
         self.around.shell.shut_down().await;
+    }
+}
+
+/// What an event is called when it takes long.
+fn name(event: &Event) -> &'static str {
+    match event {
+        Event::Submit(_) => "requests",
+        Event::Closed { .. } => "connections that ended",
+        Event::Look(_) => "a look at the sessions",
+        Event::SnapshotDone => "the end of a walk",
+        Event::Logged(_) | Event::Stop => "an event",
+        Event::Quorum(shell::Event::Votes) => "votes",
+        Event::Quorum(shell::Event::Link(event)) => match event {
+            quorum_link::Event::Packets { .. } => "packets of members",
+            quorum_link::Event::Snapshot { .. } => "a leader's snapshot",
+            _ => "links",
+        },
+        Event::Quorum(shell::Event::Disk(report)) => match report {
+            Report::Loaded(_) => "another state",
+            Report::Read(..) => "a log that was read",
+            _ => "reports of the disk",
+        },
     }
 }
 

@@ -128,7 +128,7 @@ impl Leader {
             self.links.iter().filter(|(id, l)| **id != link && l.sync == Some(kind)).count();
         let Some(l) = self.links.get_mut(&link) else { return false };
         let votes = core.options.membership.is_voter(l.server);
-        match core.admit(kind, others) {
+        match core.may_sync(kind, others) {
             Err(why) if !votes => {
                 core.close(link, why);
                 self.forget(core, link);

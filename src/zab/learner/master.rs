@@ -163,7 +163,7 @@ impl Master {
     fn admit_sync(&mut self, core: &mut Core, link: LinkId, kind: SyncKind) -> bool {
         let others =
             self.links.iter().filter(|(id, l)| **id != link && l.sync == Some(kind)).count();
-        if let Err(why) = core.admit(kind, others) {
+        if let Err(why) = core.may_sync(kind, others) {
             core.close(link, why);
             self.links.remove(&link);
             return false;

@@ -202,8 +202,8 @@ impl Script {
                     self.state.node_count(),
                     self.state.approximate_data_size(),
                     self.state.ephemerals_count(),
-                    self.state.containers().count(),
-                    self.state.ttls().count(),
+                    self.state.containers(0).count(),
+                    self.state.ttls(0).count(),
                     self.state.sessions().len(),
                 )
                 .expect("string"),
