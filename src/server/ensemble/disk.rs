@@ -192,8 +192,10 @@ impl Desk {
 }
 
 /// Reads the log for a learner whose log ends at `after`, in a thread of its own: it may take long,
-/// and must not hold up the syncs. The answer is a [`Report::Read`].
+/// and must not hold up the syncs. The answer is a [`Report::Read`]. Reads with the same `turns` come one
+/// after the other: each may take a third of a tree in memory.
 pub fn read_log(
+    turns: Arc<Mutex<()>>,
     options: Options,
     read: ReadId,
     after: Zxid,
@@ -201,6 +203,7 @@ pub fn read_log(
     report: impl Fn(Report) + Send + 'static,
 ) {
     let work = move || {
+        let _turn = turns.lock();
         let found = read_range(&options, after, through).unwrap_or_else(|error| {
             tracing::info!(%error, "the log can't serve a learner, it gets a snapshot");
             None

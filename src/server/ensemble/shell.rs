@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use parking_lot::Mutex;
 
 use super::config_files::ConfigFiles;
 use super::disk::{self, DiskThread, Job, Report};
@@ -64,6 +65,8 @@ pub struct Shell {
     links: QuorumLinks<StateLoader>,
     disk: DiskThread,
     disk_options: disk::Options,
+    /// Held by whoever reads the log for a learner.
+    log_reads: Arc<Mutex<()>>,
     learner_ports: Map<ServerId, Vec<HostPort>>,
     master_ports: Map<ServerId, Vec<HostPort>>,
     /// The members in force and, beside them, those that were proposed.
@@ -140,6 +143,7 @@ impl Shell {
             links,
             disk,
             disk_options,
+            log_reads: Arc::default(),
             learner_ports: setup.learner_ports.clone(),
             master_ports: setup.master_ports.clone(),
             members: Members::new(setup),
@@ -319,7 +323,8 @@ impl Shell {
             Action::ReadLog { read, after, through } => {
                 let deliver = Arc::clone(&self.deliver);
                 let report = move |report| deliver(Event::Disk(report));
-                disk::read_log(self.disk_options.clone(), read, after, through, report);
+                let (turns, options) = (Arc::clone(&self.log_reads), self.disk_options.clone());
+                disk::read_log(turns, options, read, after, through, report);
             }
             Action::ConfigSeen(text) => {
                 if self.members.see(&text) {

@@ -135,7 +135,14 @@ impl Member {
     fn read(&self, after: i64, through: i64) -> Option<(i64, Vec<i64>)> {
         let (send, found) = channel();
         let report = move |report| send.send(report).expect("the test listens");
-        read_log(self.options.clone(), ReadId(1), Zxid(after), Zxid(through), report);
+        read_log(
+            Arc::default(),
+            self.options.clone(),
+            ReadId(1),
+            Zxid(after),
+            Zxid(through),
+            report,
+        );
         match found.recv().expect("an answer") {
             Report::Read(_, found) => {
                 found.map(|f| (f.found.0, f.txns.iter().map(|t| t.zxid.0).collect()))
