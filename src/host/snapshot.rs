@@ -90,6 +90,11 @@ impl Walk {
         matches!(&self.target, Target::Learners(writer) if writer.spool().readers() == 0)
     }
 
+    /// Nodes encoded so far.
+    pub fn nodes(&self) -> u64 {
+        self.cursor.nodes()
+    }
+
     /// Whether this is a snapshot of the server's own.
     pub fn is_own(&self) -> bool {
         matches!(self.target, Target::Snapshot(..))

@@ -14,8 +14,6 @@ use crate::storage::spool::{Chunk, Spool, SpoolReader};
 pub trait SnapshotSource: Send {
     /// Appends the next piece, of some 256 KiB at most. May read from a disk.
     fn next(&mut self, out: &mut BytesMut) -> Piece;
-    /// Bytes of the image that are in memory and not sent.
-    fn held(&self) -> usize;
 }
 
 /// How a snapshot goes on.
@@ -56,10 +54,6 @@ impl SnapshotSource for Reading {
             Ok(Chunk::NotYet) => Piece::NotYet,
             Ok(Chunk::Abandoned) | Err(_) => Piece::Abandoned,
         }
-    }
-
-    fn held(&self) -> usize {
-        0
     }
 }
 

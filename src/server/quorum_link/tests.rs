@@ -172,9 +172,6 @@ impl SnapshotSource for Pieces {
         out.extend_from_slice(&self.0.pop_front().unwrap_or_default());
         if self.0.is_empty() { Piece::Last } else { Piece::More }
     }
-    fn held(&self) -> usize {
-        0
-    }
 }
 
 fn image(nodes: usize) -> (Bytes, Sink) {

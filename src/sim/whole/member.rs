@@ -465,7 +465,10 @@ impl Around for Surroundings<'_> {
         let files::Options { disk, dirs, .. } = self.options;
         let Some(spool) = self.image.clone() else { return };
         self.notes.push(match Walk::for_learners(disk, &dirs.snapshots, spool, cursor) {
-            Ok(walk) => {
+            Ok(mut walk) => {
+                if self.mutant == Some(Mutant::ImageAtOnce) {
+                    walk.encode(&self.state.read(), usize::MAX);
+                }
                 *self.walk = Some(walk);
                 Note::WalkBegun
             }

@@ -58,6 +58,8 @@ pub enum Mutant {
     LocalSessionsLogged,
     /// A member without a quorum says that it has written.
     ReadOnlySaysYes,
+    /// A learner's image is encoded in the turn in which the learner needs it.
+    ImageAtOnce,
     /// One of Zab's.
     Zab(zab::Mutant),
 }
@@ -74,6 +76,7 @@ impl Mutant {
         Mutant::RenewedAtOnce,
         Mutant::LocalSessionsLogged,
         Mutant::ReadOnlySaysYes,
+        Mutant::ImageAtOnce,
     ];
 
     /// Whether only a server without an ensemble can show it: a member with a damaged log starts
@@ -89,6 +92,7 @@ impl Mutant {
             Mutant::RenewedAtOnce,
             Mutant::LocalSessionsLogged,
             Mutant::ReadOnlySaysYes,
+            Mutant::ImageAtOnce,
         ];
         bugs.contains(&self) || matches!(self, Mutant::Zab(_))
     }

@@ -368,7 +368,7 @@ impl Params {
             Mutant::SnapshotMisnamed => &[Fault::Kill],
             Mutant::DamageIsTheEnd => &[Fault::Damage],
             Mutant::ReadOnlySaysYes => &[Fault::Isolate],
-            Mutant::ObserversForgotten | Mutant::LocalSessionsLogged => &[],
+            Mutant::ObserversForgotten | Mutant::LocalSessionsLogged | Mutant::ImageAtOnce => &[],
             Mutant::RenewedAtOnce => &[],
             Mutant::EphemeralsStay | Mutant::EventsLate => &[],
             Mutant::Zab(_) => &[Fault::PowerOfAll, Fault::PowerOfAll, Fault::KillLeader],
@@ -390,6 +390,10 @@ impl Params {
                 (self.clients, self.pipeline, self.reads) = (6, 20, 100);
                 (self.think_us, self.quick) = (2_000, 0);
                 self.disk_us = (5_000, 100_000);
+            }
+            Mutant::ImageAtOnce => {
+                self.voters = self.voters.max(3);
+                self.force_snapshot = true;
             }
             Mutant::LocalSessionsLogged => self.local = self.local.or(Some(true)),
             Mutant::ReadOnlySaysYes => {

@@ -89,11 +89,6 @@ impl World {
                     if behind == Some(true) {
                         self.cover("snapshot sent of an older image");
                     }
-                    let held = source.held();
-                    if held > 0 {
-                        let text = format!("{host} has encoded {held} bytes of {at} in one turn");
-                        return self.fail("ImageInOneTurn", text);
-                    }
                     self.queue(host, link, Outgoing::Stream(source, Arc::new(history)));
                 }
                 Out::Close(link) => {

@@ -142,3 +142,30 @@ fn a_newest_log_that_is_lost_cut_or_replaced_is_never_passed_over() {
         assert!(shown.len() > 2, "{kind:?}: {shown:?}");
     }
 }
+
+#[test]
+fn learners_that_read_slowly_share_images_and_hold_up_nothing() {
+    let (mut begun, mut sent, mut own) = (0, 0, 0);
+    for seed in 0..3 {
+        let mut params = Params::of_seed(Kind::Ensemble, seed);
+        (params.clients, params.chaos_ms, params.fault_ms) = (2, 3_000, 300);
+        (params.voters, params.observers, params.observer_masters) = (3, 2, false);
+        (params.faults, params.local) = (vec![(params::Fault::Kill, 1)], None);
+        (params.think_us, params.data_max, params.commit_log_count) = (20_000, 1000, 500);
+        (params.force_snapshot, params.snap_syncs_max) = (true, 10);
+        (params.piece_bytes, params.piece_us, params.snap_count) = (500, 50_000, 10);
+        let outcome = run_with(params, seed, false);
+        assert_eq!(outcome.violation, None, "seed {seed}: {:?}", outcome.params);
+        let count = |name: &str| outcome.coverage.get(name).copied().unwrap_or(0);
+        begun += count("image begun");
+        sent += count("snapshot sent");
+        own += count("snapshot written");
+    }
+    assert!(begun > 0 && sent > begun && own > 0, "{begun} {sent} {own}");
+}
+
+#[test]
+fn an_image_that_is_made_in_one_turn_is_found() {
+    let found = (0..12).find_map(|seed| short(seed, Some(Mutant::ImageAtOnce)).violation);
+    assert_eq!(found.map(|violation| violation.invariant), Some("ImageInOneTurn"));
+}

@@ -16,6 +16,7 @@ use super::peers::Line;
 use super::process::{NodeEvent, Note, Process};
 use super::readers::View;
 use super::sessions::Known;
+use crate::host::snapshot::Walk;
 use crate::sim::events::Events;
 use crate::sim::invariants::Violation;
 use crate::sim::network::{ConnNo, Network, Travels};
@@ -531,6 +532,12 @@ impl World {
             }
             Note::WalkBegun => {
                 self.cover("image begun");
+                let walk = self.slots[host].process.as_ref().and_then(|p| p.walk.as_ref());
+                let nodes = walk.map_or(0, Walk::nodes);
+                if nodes > 0 {
+                    let text = format!("{host} has encoded {nodes} nodes in the turn of a learner");
+                    return self.fail("ImageInOneTurn", text);
+                }
                 let life = self.slots[host].life;
                 self.soon(1, 100, What::Burst { host, life });
             }
