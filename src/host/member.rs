@@ -11,7 +11,7 @@ use crate::state::watch::WatchTable;
 use crate::state::{SnapshotCursor, StateMachine};
 use crate::storage;
 use crate::types::{ConnId, Instant, LinkId, Now, SessionId, Zxid};
-use crate::zab::{Action, DiskOp, ExitReason, LinkError, LinkEvent, RoleChange};
+use crate::zab::{Action, DiskOp, ExitReason, LinkError, LinkEvent, RoleChange, Warning};
 
 /// Transactions applied while the state is held alone.
 const APPLY_MAX: usize = 256;
@@ -308,7 +308,10 @@ impl MemberNode {
                     around.exit(Exit::Disk(error));
                 }
             }
-            Action::Warn(warning) => tracing::error!("{warning}"),
+            Action::Warn(warning @ (Warning::StaysOut { .. } | Warning::LeftOut { .. })) => {
+                tracing::error!("{warning}");
+            }
+            Action::Warn(warning) => tracing::warn!("{warning}"),
             Action::Exit(reason) => around.exit(Exit::Zab(reason)),
             // Everything else was executed.
             _ => {}
