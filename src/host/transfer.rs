@@ -1,7 +1,7 @@
 //! Snapshots for learners: the state as of one transaction, sent while later ones are applied.
 //!
 //! The walk through the state goes at the pace of the disk, into a [`Spool`]; links read from there,
-//! each at its learner's (`docs/decisions/013`). So a learner costs one buffer, and no learner
+//! each at its learner's (`docs/decisions/014`). So a learner costs one buffer, and no learner
 //! holds up the walk, the server's own snapshots, or another learner.
 
 use std::sync::Arc;
