@@ -14,6 +14,7 @@ mod data;
 mod differential;
 mod ensemble;
 mod harness;
+mod logs;
 mod odd_starts;
 mod quorum;
 mod report;
@@ -32,6 +33,7 @@ fn main() {
     clients::add(&mut suite);
     commands::add(&mut suite);
     odd_starts::add(&mut suite);
+    logs::add(&mut suite);
     suites::add(&mut suite);
     applications::add(&mut suite);
     abuse::add(&mut suite);

@@ -286,6 +286,8 @@ pub struct Conn {
     peer: Box<str>,
     phase: Phase,
     session: SessionId,
+    /// The session that the connect request named, for the log.
+    asked: SessionId,
     ids: Arc<[Id]>,
     queue: VecDeque<Queued>,
     /// Bytes of requests in `queue` and in `pending`.
@@ -311,6 +313,7 @@ impl Conn {
             peer: peer.into(),
             phase: Phase::Fresh,
             session: SessionId::NONE,
+            asked: SessionId::NONE,
             ids: Arc::from([Id::new("ip", peer)]),
             queue: VecDeque::new(),
             held_bytes: 0,
@@ -325,6 +328,11 @@ impl Conn {
     /// Its session, once there is one.
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// Its session, or the one that it asked for in vain.
+    pub fn session_asked(&self) -> SessionId {
+        if self.session == SessionId::NONE { self.asked } else { self.session }
     }
 
     /// Who is on the other side.
@@ -475,6 +483,7 @@ impl Conn {
             .map_err(|_| "no whole connect request")?;
         self.phase = Phase::Connecting;
         self.pending.push_back(0);
+        self.asked = SessionId(ask.session);
         turn.submit.push(Submit::Connect(Connect {
             conn: self.id,
             session: SessionId(ask.session),

@@ -34,7 +34,7 @@ use super::membership;
 use super::prep::{self, Caller, Prep};
 use super::reaper::Reaper;
 use super::session::Sessions;
-use super::{Connect, Deliver, Options, Request, reply};
+use super::{Connect, Deliver, EndCause, Options, Request, SessionEnd, reply};
 use crate::auth::Auth;
 use crate::proto::jute::{DecodeError, Jute, Reader};
 use crate::proto::opcode::OpCode;
@@ -678,6 +678,8 @@ impl Member {
                 }
                 let caller = caller(session, 0, Arc::from([]), Code::OK);
                 let entry = self.prep.close_session(state, &caller, now.wall);
+                let timeout_ms = self.sessions.timeout_ms(session).unwrap_or_default();
+                out.session_ended(SessionEnd::by(&entry, EndCause::Silence(timeout_ms)));
                 self.propose(now, entry, None);
             }
             if let Some(path) = self.reaper.poll(now, state) {

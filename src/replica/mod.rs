@@ -37,7 +37,7 @@ use bytes::{Bytes, BytesMut};
 use crate::auth::Auth;
 use crate::proto::opcode::OpCode;
 use crate::proto::records::ConnectResponse;
-use crate::proto::txn::TxnEntry;
+use crate::proto::txn::{Txn, TxnEntry};
 use crate::state::watch::WatchTable;
 use crate::state::{Change, EventKind, StateMachine};
 use crate::types::{Code, ConnId, Id, Instant, Now, SessionId, WallTime, Zxid};
@@ -144,10 +144,43 @@ pub trait Deliver {
     fn closing(&mut self, conn: ConnId);
     /// Something has changed, whether anybody watches it or not.
     fn changed(&mut self, _change: &Change) {}
+    /// A session has ended, or will when a transaction that was just prepared is committed.
+    fn session_ended(&mut self, _end: SessionEnd) {}
     /// A node went with its session.
     fn ephemeral_deleted(&mut self, _session: SessionId, _path: &str) {}
     /// Close the connection once its output is written.
     fn close(&mut self, conn: ConnId, why: &'static str);
+}
+
+/// How a session ended, for the log: told once, by the server that decides it or holds its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionEnd {
+    /// The session.
+    pub session: SessionId,
+    /// The reason.
+    pub cause: EndCause,
+    /// Ephemeral znodes that are deleted with it.
+    pub ephemerals: usize,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndCause {
+    /// Nothing was heard of it for its timeout, in ms.
+    Silence(i32),
+    /// Its client closed it, over this connection.
+    Client(ConnId),
+}
+
+impl SessionEnd {
+    /// The end that a closeSession transaction brings.
+    fn by(entry: &TxnEntry, cause: EndCause) -> SessionEnd {
+        let ephemerals = match &entry.txn {
+            Txn::CloseSession { paths: Some(paths) } => paths.len(),
+            _ => 0,
+        };
+        SessionEnd { session: entry.header.session, cause, ephemerals }
+    }
 }
 
 /// Who waits for a transaction.
@@ -358,6 +391,8 @@ impl Replica {
             }
             let caller = self.caller(session, 0, Arc::from([]));
             let entry = self.prep.close_session(state, &caller, now.wall);
+            let timeout_ms = self.sessions.timeout_ms(session).unwrap_or_default();
+            out.session_ended(SessionEnd::by(&entry, EndCause::Silence(timeout_ms)));
             self.propose(entry, Origin::Server);
         }
         if let Some(path) = self.reaper.poll(now, state) {
@@ -427,15 +462,20 @@ impl Replica {
         let turn::Applied { result, nodes, session, closes } =
             turn::apply(entry, state, watches, out, max, &mut self.changes);
         let Some(result) = result else { return nodes };
-        let origin = self.outstanding.pop_front().map(|done| done.origin);
+        let Some(Outstanding { entry, origin }) = self.outstanding.pop_front() else {
+            return nodes;
+        };
         match origin {
-            None | Some(Origin::Server) => {}
-            Some(Origin::Client { conn, xid, opcode }) => {
+            Origin::Server => {}
+            Origin::Client { conn, xid, opcode } => {
+                if closes {
+                    out.session_ended(SessionEnd::by(&entry, EndCause::Client(conn)));
+                }
                 self.scratch.clear();
                 reply::write_result(&mut self.scratch, opcode, xid, &result);
                 out.frame(conn, &self.scratch, 1);
             }
-            Some(Origin::Connect { conn, timeout_ms, has_read_only }) => {
+            Origin::Connect { conn, timeout_ms, has_read_only } => {
                 self.welcome(conn, session, timeout_ms, has_read_only, out);
                 out.session_made(conn, result.zxid);
             }

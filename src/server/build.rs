@@ -47,6 +47,14 @@ impl LoadTimes {
         }
     }
 
+    /// How long reading the snapshot took, and how long replaying the log, in ms; zero for what was
+    /// not there.
+    pub fn parts_ms(&self) -> (u128, u128) {
+        let image = self.image.get().unwrap_or(self.begun);
+        let done = self.done.get().unwrap_or(image);
+        (image.since(self.begun).as_millis(), done.since(image).as_millis())
+    }
+
     /// Adds what was measured to the metrics.
     pub fn record(&self, metrics: &Metrics) {
         let (Some(image), Some(done)) = (self.image.get(), self.done.get()) else { return };

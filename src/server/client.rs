@@ -293,7 +293,7 @@ async fn serve(clients: Arc<Clients>, stream: TcpStream, remote: SocketAddr, lan
     };
     let why = std::future::poll_fn(|cx| task.poll(cx)).await;
     let (shared, closings) = (&clients.shared, &clients.closings);
-    closings.note(&shared.metrics, remote, why);
+    closings.note(&shared.metrics, remote, task.conn.session_asked(), why);
     let session = task.conn.session();
     let line = Arc::clone(&task.line);
     {

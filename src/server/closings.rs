@@ -4,18 +4,14 @@ use std::net::SocketAddr;
 
 use crate::ops::Metrics;
 use crate::ops::metrics::Counter;
+use crate::types::SessionId;
 
 use super::client::{GONE, WORD};
-use super::lines::Lines;
+use super::lines::{self, Lines};
 
 /// Reasons that are the client's wish, or nobody's fault.
-const ORDINARY: [&str; 5] = [
-    GONE,
-    WORD,
-    "the session is closed",
-    "the session has been renewed on another connection",
-    "this server is not serving requests any more",
-];
+const ORDINARY: [&str; 4] =
+    [GONE, WORD, "the session is closed", "this server is not serving requests any more"];
 
 /// Reasons that Apache counts, too.
 const COUNTED: [(&str, Counter); 6] = [
@@ -37,22 +33,27 @@ pub struct Closings {
 }
 
 impl Closings {
-    /// A connection has ended.
-    pub fn note(&self, metrics: &Metrics, remote: SocketAddr, why: &'static str) {
+    /// A connection has ended, that had or asked for this session, if it got so far.
+    pub fn note(
+        &self,
+        metrics: &Metrics,
+        remote: SocketAddr,
+        session: SessionId,
+        why: &'static str,
+    ) {
         metrics.count_closed(why);
         if let Some((_, counter)) = COUNTED.iter().find(|(reason, _)| *reason == why) {
             metrics.add(*counter, 1);
         }
+        let of = match session {
+            SessionId::NONE => String::new(),
+            session => format!(" (session {session})"),
+        };
         if ORDINARY.contains(&why) {
-            tracing::debug!("connection from {remote} is closed: {why}");
+            tracing::debug!("connection from {remote}{of} closed: {why}");
             return;
         }
-        match self.lines.next() {
-            None => {}
-            Some(0) => tracing::info!("connection from {remote} closed: {why}"),
-            Some(unsaid) => tracing::info!(
-                "connection from {remote} closed: {why}; {unsaid} others were closed unsaid before"
-            ),
-        }
+        let Some(suppressed) = self.lines.next() else { return };
+        tracing::info!("connection from {remote}{of} closed: {why}{}", lines::others(suppressed));
     }
 }

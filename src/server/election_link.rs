@@ -319,6 +319,12 @@ impl ElectionLinks {
         peers.iter().filter(|(_, p)| p.member && p.refused).map(|(id, _)| *id).collect()
     }
 
+    /// Members to which no connection of the election port stands.
+    pub fn unconnected(&self) -> BTreeSet<ServerId> {
+        let peers = self.shared.peers.lock();
+        peers.iter().filter(|(_, p)| p.member && p.link.is_none()).map(|(id, _)| *id).collect()
+    }
+
     /// Closes the port and every connection.
     pub async fn shut_down(&self) {
         self.shared.tasks.shut_down().await;

@@ -5,6 +5,7 @@ pub mod config_files;
 pub mod disk;
 pub mod figures;
 pub mod guests;
+pub mod member_log;
 pub mod members;
 pub mod node;
 pub mod server;

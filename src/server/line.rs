@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::proto::opcode::OpCode;
 use crate::replica::limits::Limits;
 use crate::replica::share::Share;
-use crate::replica::{Deliver, reply};
+use crate::replica::{Deliver, EndCause, SessionEnd, reply};
 use crate::state::{Change, EventKind};
 use crate::types::{ConnId, Hasher, Id, Instant, Now, Perms, SessionId, WallTime, Zxid};
 
@@ -27,6 +27,7 @@ use super::audit::{self, Subject};
 use super::clock::Clock;
 use super::lanes::{LaneId, Wakes};
 use super::node::Shared;
+use super::session_log::SessionLog;
 
 /// One connection, seen from outside its task.
 #[derive(Debug)]
@@ -354,7 +355,18 @@ impl Deliver for Outlets<'_> {
     }
 
     fn connected(&mut self, conn: ConnId, session: SessionId, timeout_ms: i32) {
-        self.with(conn, |_, state| state.session = Some((session, timeout_ms)));
+        self.with(conn, |line, state| {
+            state.session = Some((session, timeout_ms));
+            SessionLog::established(session, line.remote, timeout_ms);
+        });
+    }
+
+    fn session_ended(&mut self, end: SessionEnd) {
+        let remote = match end.cause {
+            EndCause::Client(conn) => self.shared.lines.get(&conn).map(|line| line.remote),
+            EndCause::Silence(_) => None,
+        };
+        self.shared.sessions_log.ended(end, remote);
     }
 
     fn session_made(&mut self, conn: ConnId, zxid: Zxid) {

@@ -47,6 +47,14 @@ impl Lines {
     }
 }
 
+/// What a line says at its end of those that were left out before it; nothing where there were none.
+pub fn others(suppressed: u64) -> String {
+    match suppressed {
+        0 => String::new(),
+        n => format!(" ({n} similar messages suppressed)"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

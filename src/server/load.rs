@@ -69,24 +69,32 @@ pub fn load(disk: &DiskRef, config: &Config, clock: &Clock) -> Result<(Loaded, L
     for skipped in &loaded.skipped {
         tracing::warn!("snapshot {} was passed over: {}", skipped.path.display(), skipped.why);
     }
-    say(&loaded.origin, &loaded.notes, loaded.replayed, loaded.last, &loaded.state);
+    say(&loaded.origin, &loaded.notes, loaded.replayed, loaded.last, &loaded.state, &times);
     if !loaded.dead.is_empty() {
         tracing::warn!("removed the ephemerals of {} sessions that are gone", loaded.dead.len());
     }
     Ok((loaded, times))
 }
 
-/// Says what a start found: the snapshot, what was cut or set aside, how far the log went, and
-/// whether the tree became what the transactions say.
-pub fn say(origin: &Origin, notes: &[String], replayed: u64, last: Zxid, state: &StateMachine) {
+/// Says what a start found: the snapshot, what was cut or set aside, how far the log went, how long
+/// both took, and whether the tree became what the transactions say.
+pub fn say(
+    origin: &Origin,
+    notes: &[String],
+    replayed: u64,
+    last: Zxid,
+    state: &StateMachine,
+    times: &LoadTimes,
+) {
+    let (image_ms, log_ms) = times.parts_ms();
     if let Origin::Snapshot { path, info } = origin {
-        tracing::info!("loaded {} ({} nodes)", path.display(), info.nodes);
+        tracing::info!("loaded {} ({} nodes) in {image_ms} ms", path.display(), info.nodes);
     }
     for note in notes {
         tracing::warn!("{note}");
     }
     if replayed > 0 {
-        tracing::info!("replayed {replayed} transactions, the last is {last}");
+        tracing::info!("replayed {replayed} transactions in {log_ms} ms, the last is {last}");
     }
     if let Some(first) = state.first_digest_mismatch() {
         tracing::warn!(

@@ -31,6 +31,7 @@ pub mod ready;
 pub mod report;
 pub mod scrape;
 pub mod secret;
+pub mod session_log;
 pub mod snapshotter;
 pub mod standalone;
 pub mod throttle;
@@ -200,7 +201,12 @@ async fn serve(config: Arc<Config>, options: RunOptions) -> u8 {
     audit("serverStop", "invoked");
     // The node thread closes its links on this runtime, so nothing here may block it.
     tokio::select! {
-        stopped = tokio::task::spawn_blocking(move || server.stop()) => u8::from(stopped.is_err()),
+        stopped = tokio::task::spawn_blocking(move || server.stop()) => {
+            if stopped.is_ok() {
+                tracing::info!("stopped");
+            }
+            u8::from(stopped.is_err())
+        }
         name = stopped(&mut term, &mut int) => {
             tracing::warn!("{name} again: ending without waiting; what was acknowledged is on disk");
             1

@@ -24,6 +24,7 @@ use super::inbox::Inbox;
 use super::lanes::{Entries, Wakes};
 use super::line::{Line, Lines, Outlets, Told};
 use super::load;
+use super::session_log::SessionLog;
 use super::snapshotter::Snapshotter;
 use super::watchdog::Watchdog;
 
@@ -115,6 +116,8 @@ pub struct Shared {
     pub tallies: Tallies,
     /// Both clocks.
     pub clock: Clock,
+    /// What is logged of sessions.
+    pub sessions_log: SessionLog,
 }
 
 /// Bytes by namespace since somebody last looked.

@@ -34,6 +34,7 @@ use super::inbox::Inbox;
 use super::lanes::Lanes;
 use super::node::{Event, Node, Shared, Tallies, View};
 use super::report::Reporter;
+use super::session_log::SessionLog;
 use super::snapshotter::Snapshotter;
 use super::{StartError, load, net, secret};
 
@@ -226,6 +227,7 @@ impl Standalone {
             metrics,
             tallies: Tallies::new(lanes.entries.count()),
             clock,
+            sessions_log: SessionLog::default(),
         });
         times.record(&shared.metrics);
         let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());

@@ -3,7 +3,7 @@
 use super::{Delivery, Member, Ticket};
 use crate::proto::opcode::OpCode;
 use crate::proto::txn::Txn;
-use crate::replica::{Deliver, reply, turn};
+use crate::replica::{Deliver, EndCause, SessionEnd, reply, turn};
 use crate::state::watch::WatchTable;
 use crate::state::{StateMachine, TxnResult};
 use crate::types::Code;
@@ -63,9 +63,8 @@ impl Member {
         let turn::Applied { result, nodes, session, closes } =
             turn::apply(entry, state, watches, out, max, &mut self.changes);
         let Some(result) = result else { return nodes };
-        let (ticket, txn) = match self.deliveries.pop_front() {
-            Some(Delivery::Txn { ticket, entry }) => (ticket, Some(entry.txn)),
-            _ => (None, None),
+        let Some(Delivery::Txn { ticket, entry }) = self.deliveries.pop_front() else {
+            return nodes;
         };
         match ticket {
             None | Some(Ticket::Upgrade | Ticket::Observer(_) | Ticket::Renewed) => {}
@@ -74,9 +73,12 @@ impl Member {
                 out.close(conn, "the session has moved to another server");
             }
             Some(Ticket::Request { conn, xid, opcode, .. }) => {
+                if closes {
+                    out.session_ended(SessionEnd::by(&entry, EndCause::Client(conn)));
+                }
                 self.scratch.clear();
-                match txn {
-                    Some(Txn::SetData { data, .. }) if opcode == OpCode::RECONFIG => {
+                match entry.txn {
+                    Txn::SetData { data, .. } if opcode == OpCode::RECONFIG => {
                         reply::write_reconfig(&mut self.scratch, xid, &result, data);
                     }
                     _ => reply::write_result(&mut self.scratch, opcode, xid, &result),

@@ -7,7 +7,7 @@ use super::{Asked, Member, Ticket};
 use crate::proto::jute::Jute;
 use crate::proto::opcode::OpCode;
 use crate::replica::session::Sessions;
-use crate::replica::{Deliver, reply};
+use crate::replica::{Deliver, EndCause, SessionEnd, reply};
 use crate::state::StateMachine;
 use crate::types::{Code, ConnId, Now, SessionId, Zxid};
 
@@ -50,6 +50,9 @@ impl Member {
         state: &StateMachine,
         out: &mut dyn Deliver,
     ) {
+        let timeout_ms = self.local.timeout_ms(session).unwrap_or_default();
+        let cause = asked.map_or(EndCause::Silence(timeout_ms), |(conn, _)| EndCause::Client(conn));
+        out.session_ended(SessionEnd { session, cause, ephemerals: 0 });
         self.local.remove(session);
         if let Some((conn, xid)) = asked {
             self.answer_code(conn, xid, state.last_zxid(), Code::OK, out);

@@ -15,6 +15,7 @@ use crate::proto::records::ConnectRequest;
 use crate::server::clock::Clock;
 use crate::server::lanes::Lanes;
 use crate::server::node::{Tallies, View as Mode};
+use crate::server::session_log::SessionLog;
 use crate::state::watch::WatchTable;
 use crate::state::{self, StateMachine};
 use crate::storage::RealDisk;
@@ -45,6 +46,7 @@ fn a_client_that_leaves_before_it_has_its_session_is_noticed() {
         metrics: Arc::clone(&metrics),
         tallies: Tallies::new(1),
         clock,
+        sessions_log: SessionLog::default(),
     });
     let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());
     let reporter = Reporter::new(Arc::clone(&config), RealDisk::shared(), metrics, 0, 0);

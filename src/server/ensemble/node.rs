@@ -20,6 +20,7 @@ use tokio::time::{Instant as Due, Sleep};
 
 use super::disk::Report;
 use super::figures::Figures;
+use super::member_log::MemberLog;
 use super::shell::{self, Handled, Shell};
 use crate::config::QuorumConfig;
 use crate::config::dynamic::HostPort;
@@ -126,6 +127,7 @@ struct Surroundings {
     image: Option<Arc<Spool>>,
     wakes: Wakes,
     figures: Figures,
+    member_log: MemberLog,
     leading_since: Instant,
     /// When it began to look for a leader, while it has none.
     looking_since: Option<Instant>,
@@ -161,6 +163,7 @@ impl Node {
                 image: None,
                 wakes,
                 figures,
+                member_log: MemberLog::default(),
                 leading_since: Instant::default(),
                 looking_since: None,
                 away_since: None,
@@ -223,6 +226,7 @@ impl Running {
             drop(events);
             if self.node.timeout(now, &mut self.around) {
                 self.around.refresh_view(now, &self.node.member);
+                self.around.say_missing(now, &self.node.member);
                 self.watchdog.end(shared.clock.mono(), "what was due");
             }
             if stop {
@@ -253,7 +257,13 @@ impl Running {
         if let shell::Event::Link(quorum_link::Event::Packets { link, packets, .. }) = &event {
             for packet in packets {
                 self.around.figures.packet(now.wall, *link, packet);
+                self.around.member_log.received(now.mono, *link, packet);
             }
+        }
+        if let shell::Event::Link(quorum_link::Event::Down { link, reason }) = &event
+            && let Some(line) = self.around.member_log.lost(*link, reason)
+        {
+            tracing::warn!("{line}");
         }
         match self.around.shell.handle(now.mono, self.node.member.peer_mut(), event) {
             Handled::Done => {}
@@ -406,6 +416,7 @@ impl Around for Surroundings {
 
     fn execute(&mut self, action: Action) -> Option<Action> {
         self.figures.action(&action);
+        self.log_action(&action);
         self.shell.execute(action)
     }
 
@@ -481,6 +492,7 @@ impl Around for Surroundings {
             self.leading_since = now.mono;
         }
         self.figures.role(now, change);
+        self.log_role(now, change, member.is_serving());
         self.count_role(now, change);
         self.refresh_view(now, member);
     }
@@ -495,6 +507,50 @@ impl Around for Surroundings {
 }
 
 impl Surroundings {
+    /// Logs which learner has joined, and which link this server closes.
+    fn log_action(&mut self, action: &Action) {
+        match action {
+            Action::Send { link, packet } if self.member_log.wants(packet.kind) => {
+                let now = self.shared.clock.mono();
+                if let Some(line) = self.member_log.sent(now, *link, packet.kind) {
+                    tracing::info!("{line}");
+                }
+            }
+            Action::CloseLink { link, why } => {
+                if let Some(line) = self.member_log.lost(*link, &why.to_string()) {
+                    tracing::warn!("{line}");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Logs how this member was brought into step, and forgets the learners of its last role.
+    fn log_role(&mut self, now: Now, change: &RoleChange, serving: bool) {
+        if serving {
+            self.member_log.found();
+        }
+        match change {
+            RoleChange::Following { leader, serving: true, .. } => {
+                if let Some(how) = self.member_log.in_step(now.mono) {
+                    tracing::info!("in step with leader {leader}: {how}");
+                }
+            }
+            RoleChange::Following { .. } | RoleChange::Leading { .. } => {}
+            RoleChange::Looking(_) | RoleChange::Stopped => self.member_log.role_ended(),
+        }
+    }
+
+    /// Logs who is missing while there is no quorum.
+    fn say_missing(&mut self, now: Now, member: &Member) {
+        let Some(since) = self.away_since.filter(|_| !member.is_serving()) else { return };
+        let away = now.mono.since(since);
+        let others = || self.shell.other_voters(member.peer());
+        if let Some(line) = self.member_log.missing(now.mono, away, others) {
+            tracing::warn!("{line}");
+        }
+    }
+
     /// Elections, and how long clients went without this server.
     fn count_role(&mut self, now: Now, change: &RoleChange) {
         let metrics = &self.shared.metrics;

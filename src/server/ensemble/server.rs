@@ -35,6 +35,7 @@ use crate::server::inbox::Inbox;
 use crate::server::lanes::Lanes;
 use crate::server::node::{Event, Shared, Tallies, View};
 use crate::server::report::Reporter;
+use crate::server::session_log::SessionLog;
 use crate::server::snapshotter::Snapshotter;
 use crate::server::standalone::{bind, client_port, purge, replica_options, rules, watch_limits};
 use crate::server::{StartError, blocking, load, net, secret};
@@ -191,7 +192,7 @@ impl EnsembleMember {
             .await?
         };
         let last = started.disk.last;
-        load::say(&started.origin, &started.notes, started.replayed, last, &started.state);
+        load::say(&started.origin, &started.notes, started.replayed, last, &started.state, &times);
         let start::Started { mut state, disk: disk_state, log, replayed, .. } = started;
         let me = setup.peer.id;
         let text = setup.peer.membership.text.to_vec();
@@ -240,6 +241,7 @@ impl EnsembleMember {
             metrics,
             tallies: Tallies::new(lanes.entries.count()),
             clock,
+            sessions_log: SessionLog::default(),
         });
         times.record(&shared.metrics);
         let inbox: Arc<Inbox<Event>> = Arc::new(Inbox::default());

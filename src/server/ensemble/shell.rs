@@ -200,6 +200,19 @@ impl Shell {
         Handled::Done
     }
 
+    /// The other voters with the addresses of their election ports, and those of them to which no
+    /// connection stands.
+    pub fn other_voters(
+        &self,
+        peer: &Peer,
+    ) -> (Vec<(ServerId, Vec<HostPort>)>, BTreeSet<ServerId>) {
+        let voters = peer.options().membership.quorum.voters();
+        let others = self.members.election_peers().into_iter();
+        let others = others.filter(|other| voters.contains(&other.id));
+        let addresses = others.map(|other| (other.id, other.addresses)).collect();
+        (addresses, self.election.unconnected())
+    }
+
     fn read_votes(&mut self, now: Instant, peer: &mut Peer) {
         let unreachable = self.election.unreachable();
         if unreachable != self.unreachable {
