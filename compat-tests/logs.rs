@@ -54,6 +54,10 @@ fn sessions() -> Outcome {
     wait_for(&server, &[&format!("0x{moved:x}"), "127.0.0.1", "renewed on another connection"])?;
     silent.abandon();
     wait_for(&server, &[&silent_id, "expired", "800 ms", "1 ephemeral znode"])?;
+    let mntr = server.four("mntr")?;
+    if mntr.contains("zk_stale_sessions_expired\t0\n") || !mntr.contains("zk_cnt_dbinittime\t1\n") {
+        return Err(Stop::failed(format!("not counted:\n{mntr}")));
+    }
     let wrong =
         Session::open_as(server.address(), 800, 0, moved, &[1; 16]).map_err(Stop::Failed)?;
     if wrong.connected.session != 0 {

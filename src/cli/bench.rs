@@ -10,7 +10,6 @@ pub mod growth;
 pub mod limits;
 pub mod load;
 pub mod mix;
-pub mod process;
 mod rows;
 pub mod scenarios;
 pub mod servers;

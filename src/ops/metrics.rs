@@ -6,6 +6,7 @@
 //!
 //! Must not know: what the numbers mean, or who reads them.
 
+mod exposition;
 pub mod prometheus;
 mod table;
 
@@ -278,6 +279,11 @@ impl Summary {
             let average = tally.sum as f64 / tally.count as f64;
             histogram.record_many(average, usize::try_from(tally.count).unwrap_or(usize::MAX));
         }
+    }
+
+    /// Whether nothing was recorded since the start; only Prometheus asks, and then nothing is reset.
+    fn is_empty(&self) -> bool {
+        self.count.load(Relaxed) == 0
     }
 
     fn reset(&self) {

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod format;
 pub mod four_letter;
 pub mod metrics;
+pub mod process;
 pub mod stats;
 
 pub use environment::Environment;

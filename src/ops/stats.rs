@@ -5,6 +5,7 @@
 
 use super::environment::Environment;
 use super::format;
+use super::process::Process;
 
 /// What this server is at the moment, as `Mode:` and `zk_server_state` say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,6 +79,8 @@ pub struct Stats {
     pub open_files: i64,
     /// How many it may have.
     pub max_files: i64,
+    /// The process; only for Prometheus.
+    pub process: Process,
     /// Sizes of replies.
     pub response_sizes: Sizes,
     /// Failed authentications.

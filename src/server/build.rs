@@ -59,7 +59,12 @@ impl LoadTimes {
     pub fn record(&self, metrics: &Metrics) {
         let (Some(image), Some(done)) = (self.image.get(), self.done.get()) else { return };
         let ms = |took: Duration| i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+        metrics.record(Basic::DbInitTime, ms(done.since(self.begun)));
         metrics.record(Basic::StartupSnapLoadTime, ms(image.since(self.begun)));
+        if self.txns.get() == 0 {
+            // As in Apache, a start without a log to replay is no sample of replaying.
+            return;
+        }
         metrics.record(Basic::StartupTxnsLoadTime, ms(done.since(image)));
         let txns = i64::try_from(self.txns.get()).unwrap_or(i64::MAX);
         metrics.record(Basic::StartupTxnsLoaded, txns);

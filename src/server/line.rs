@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::ops::metrics::Counter;
 use crate::proto::opcode::OpCode;
 use crate::replica::limits::Limits;
 use crate::replica::share::Share;
@@ -364,7 +365,10 @@ impl Deliver for Outlets<'_> {
     fn session_ended(&mut self, end: SessionEnd) {
         let remote = match end.cause {
             EndCause::Client(conn) => self.shared.lines.get(&conn).map(|line| line.remote),
-            EndCause::Silence(_) => None,
+            EndCause::Silence(_) => {
+                self.shared.metrics.add(Counter::StaleSessionsExpired, 1);
+                None
+            }
         };
         self.shared.sessions_log.ended(end, remote);
     }

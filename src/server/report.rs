@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::{Config, MemberAddress, QuorumConfig, Role, Whitelist};
 use crate::ops::four_letter;
+use crate::ops::process::Process;
 use crate::ops::stats::{
     Conf, Connection, ConnectionSession, ExpirySets, Latency, Memory, Mode, QuorumConf, QuotaStats,
     Sessions, Stats, WatchTotals,
@@ -199,7 +200,8 @@ impl Reporter {
     /// The text of the Prometheus endpoint; empty without it.
     pub fn exposition(&self, clients: &Clients) -> String {
         clients.shared.tallies.flush(&self.metrics);
-        let stats = self.stats(Word::Mntr, clients);
+        let mut stats = self.stats(Word::Mntr, clients);
+        stats.process = Process::of_this_one(stats.open_files, stats.max_files);
         self.metrics.exposition(&stats).unwrap_or_default()
     }
 

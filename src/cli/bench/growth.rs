@@ -11,8 +11,9 @@ use clap::Args;
 use super::load::{self, drive};
 use super::mix::{Mix, Nodes};
 use super::servers::{Kind, Launcher, Server};
-use super::{apache, process, scenarios};
+use super::{apache, scenarios};
 use crate::client::pipe::{Pipe, Prepared};
+use crate::ops::process;
 use crate::proto::opcode::OpCode;
 use crate::proto::records::ReadRequest;
 

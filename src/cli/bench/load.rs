@@ -18,8 +18,8 @@ use rustix::time::{
 };
 
 use super::mix::{Expect, Kind, Mix, Nodes, Own, Random, Requests};
-use super::process;
 use crate::client::pipe::{Pipe, Poller, Prepared, ReplyView};
+use crate::ops::process;
 use crate::proto::opcode::OpCode;
 use crate::proto::records::DeleteRequest;
 use crate::types::{Code, Xid};

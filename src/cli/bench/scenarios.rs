@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::load::{self, drive};
 use super::mix::Nodes;
-use super::process;
 use crate::client::pipe::{Pipe, Poller, Prepared};
+use crate::ops::process;
 use crate::proto::opcode::OpCode;
 use crate::proto::records::{ReadRequest, SetDataRequest};
 use crate::types::{Code, Xid};

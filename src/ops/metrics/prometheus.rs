@@ -1,11 +1,13 @@
 //! The Prometheus exposition: Apache's names without `zk_`, counters without `_total` (as up to 3.9),
-//! summaries with quantiles 0.5, 0.9 and 0.99, sets with the label `key`.
+//! summaries with quantiles 0.5, 0.9 and 0.99 (basic ones only 0.5), sets with the label `key`.
+
+use std::collections::HashSet;
 
 use ::metrics::{Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use super::super::stats::Stats;
-use super::{Counter, CounterSet, Metrics};
+use super::{Advanced, Basic, Counter, CounterSet, Metrics, exposition};
 
 /// The content type of the exposition.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -94,7 +96,13 @@ impl Metrics {
             let handle = recorder.register_gauge(&metric(name, Some(namespace)), &METADATA);
             handle.set(value.as_f64());
         }
-        Some(recorder.handle().render())
+        let unused: HashSet<&str> = (Basic::ALL.iter().map(|s| s.name()).zip(&self.basics))
+            .chain(Advanced::ALL.iter().map(|s| s.name()).zip(&self.advanced))
+            .filter(|(_, summary)| summary.is_empty())
+            .map(|(name, _)| name)
+            .collect();
+        let rendered = recorder.handle().render();
+        Some(exposition::finish(&rendered, &stats.process, |name| unused.contains(name)))
     }
 
     /// Moves recorded values to where they take constant space; to be called every few seconds while

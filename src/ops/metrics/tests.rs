@@ -115,7 +115,7 @@ fn the_exposition_has_apaches_names_and_types() {
         "commit_count 6",
         "znode_count 7",
         "min_client_response_size -1",
-        "fsynctime{quantile=\"0.5\"} 0.99", // quantiles are within a ten-thousandth
+        "fsynctime{quantile=\"0.5\"} 1",
         "fsynctime_sum 1",
         "fsynctime_count 1",
         "readlatency{quantile=\"0.99\"}",
@@ -125,4 +125,71 @@ fn the_exposition_has_apaches_names_and_types() {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }
     assert!(Metrics::new(false).exposition(&stats).is_none());
+}
+
+/// The samples of each role of Apache 3.9.5, values and those with a key or of Java's own left out.
+const SAMPLES: [(&str, &str); 4] = [
+    (
+        "standalone",
+        include_str!("../../../fixtures/ops/apache-3.9.5/prometheus-samples-standalone.txt"),
+    ),
+    ("leader", include_str!("../../../fixtures/ops/apache-3.9.5/prometheus-samples-leader.txt")),
+    (
+        "follower",
+        include_str!("../../../fixtures/ops/apache-3.9.5/prometheus-samples-follower.txt"),
+    ),
+    (
+        "observer",
+        include_str!("../../../fixtures/ops/apache-3.9.5/prometheus-samples-observer.txt"),
+    ),
+];
+
+/// The names and labels of all samples, values left out.
+fn samples(text: &str) -> Vec<&str> {
+    let lines = text.lines().filter(|l| !l.starts_with('#'));
+    let mut names: Vec<&str> = lines.filter_map(|l| Some(l.rsplit_once(' ')?.0)).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn every_role_exposes_exactly_apaches_samples() {
+    for (role, recorded) in SAMPLES {
+        let stats = Stats {
+            quorum: (role != "standalone").then(QuorumStats::default),
+            leader: (role == "leader").then(LeaderStats::default),
+            synced_observers: (role == "follower").then_some(0),
+            ..Stats::default()
+        };
+        let text = Metrics::new(true).exposition(&stats).expect("a recorder");
+        let (ours, recorded) = (samples(&text), recorded.lines().collect::<Vec<_>>());
+        let more: Vec<_> = ours.iter().filter(|name| !recorded.contains(name)).collect();
+        let less: Vec<_> = recorded.iter().filter(|name| !ours.contains(name)).collect();
+        assert!(more.is_empty() && less.is_empty(), "{role}: more {more:?}, less {less:?}");
+        let types: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
+        for expect in TYPES.lines().filter(|line| line.contains("per_namespace")) {
+            assert!(types.contains(&expect), "{role}: {expect} is not declared");
+        }
+    }
+}
+
+#[test]
+fn a_summary_named_count_keeps_its_count_and_quantiles_are_samples() {
+    let metrics = Metrics::new(true);
+    for value in [71, 71, 71] {
+        metrics.record(Basic::NodeDeletedWatchCount, value);
+        metrics.record_advanced(Advanced::ReadLatency, value);
+    }
+    let text = metrics.exposition(&Stats::default()).expect("a recorder");
+    for line in [
+        "node_deleted_watch_count{quantile=\"0.5\"} 71",
+        "node_deleted_watch_count_sum 213",
+        "node_deleted_watch_count_count 3",
+        "readlatency{quantile=\"0.99\"} 71",
+        "fsynctime{quantile=\"0.5\"} NaN",
+        "fsynctime_count 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+    }
+    assert!(!text.contains("node_deleted_watch_count 3"), "{text}");
 }

@@ -69,6 +69,8 @@ pub struct Figures {
     metrics: Arc<Metrics>,
     warn_above: Duration,
     leading: bool,
+    /// Learns what is committed by INFORM: Apache's observers count no proposals.
+    observing: bool,
     /// When it began to follow, until it serves.
     following_since: Option<crate::types::Instant>,
     logged: Turn,
@@ -91,6 +93,7 @@ impl Figures {
             metrics,
             warn_above,
             leading: false,
+            observing: false,
             following_since: None,
             logged: Turn::default(),
             committed: Turn::default(),
@@ -107,6 +110,7 @@ impl Figures {
     pub fn role(&mut self, now: Now, change: &RoleChange) {
         let was_leading = self.leading;
         self.leading = matches!(change, RoleChange::Leading { .. });
+        self.observing = matches!(change, RoleChange::Following { observer: true, .. });
         if self.leading && !was_leading {
             self.proposal_sizes = Sizes::default();
             self.timed = None;
@@ -205,7 +209,7 @@ impl Figures {
             if self.leading {
                 metrics.add(Counter::PrepProcessorRequestQueued, count);
                 metrics.add(Counter::ProposalCount, count);
-            } else {
+            } else if !self.observing {
                 metrics.add(Counter::LearnerProposalReceivedCount, count);
                 metrics.record_advanced_many(Advanced::ProposalLatency, age, count);
             }

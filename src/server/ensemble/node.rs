@@ -565,7 +565,11 @@ impl Surroundings {
             RoleChange::Following { serving, .. } | RoleChange::Leading { serving, .. } => *serving,
             RoleChange::Stopped => return,
         };
-        if let Some(at) = self.looking_since.take() {
+        // Nobody elects with an observer: it has no such time.
+        let observes = matches!(change, RoleChange::Following { observer: true, .. });
+        if let Some(at) = self.looking_since.take()
+            && !observes
+        {
             metrics.record(Basic::ElectionTime, since(at));
         }
         if serving && let Some(at) = self.away_since.take() {
@@ -585,7 +589,6 @@ impl Surroundings {
             |observer| learners.iter().filter(move |l| l.synced && l.observer == observer).count();
         let leading = member.is_leading();
         let serving = member.is_serving();
-        let masters = peer.options().observer_masters;
         let observer = peer.options().membership.is_observer(peer.id());
         let read_only = member.is_read_only();
         self.shared.rules.load.read_only.store(read_only, Ordering::Relaxed);
@@ -622,8 +625,7 @@ impl Surroundings {
             quorum: (!read_only).then(|| QuorumStats { quorum_size: quorum.voters().len() as u64 }),
             leader,
             observer_master: peer.source().filter(|_| observer).map(|source| source.0),
-            synced_observers: (mode == Mode::Follower && serving && masters)
-                .then(|| synced(true) as u64),
+            synced_observers: (mode == Mode::Follower && serving).then(|| synced(true) as u64),
             membership: self.membership.clone(),
         };
     }
