@@ -11,6 +11,9 @@ use crate::replica::Deliver;
 use crate::state::StateMachine;
 use crate::types::{LinkId, SessionId};
 
+/// Sessions that an observer may name in a ping before this follower has applied their creation.
+const NEW_SESSIONS_MAX: usize = 1000;
+
 impl Member {
     /// A packet of an observer: REQUEST, REVALIDATE, or the answer to a ping. To the leader its
     /// sessions are sessions of this server.
@@ -37,10 +40,14 @@ impl Member {
             }
             PacketKind::Ping => {
                 let Ok(touched) = touched_sessions(packet.payload()) else { return };
-                // What is no session would be kept for the leader's next ping, however many they are.
-                let known =
-                    touched.into_iter().filter(|(id, _)| state.sessions().get(*id).is_some());
-                self.touched.extend(known);
+                // What is no session would be kept for the leader's next ping, however many they are; but
+                // one whose creation is committed may not be applied here yet.
+                let room = state.sessions().len() + NEW_SESSIONS_MAX;
+                for (session, timeout_ms) in touched {
+                    if self.touched.len() < room || state.sessions().get(session).is_some() {
+                        self.touched.insert(session, timeout_ms);
+                    }
+                }
             }
             _ => {}
         }

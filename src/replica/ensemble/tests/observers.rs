@@ -199,7 +199,7 @@ fn leave_followers(world: &mut World) {
 }
 
 #[test]
-fn a_follower_keeps_of_what_observers_say_only_sessions_that_there_are() {
+fn a_follower_keeps_of_what_observers_say_few_sessions_that_it_does_not_know() {
     let mut world = World::of(1, LocalSessions::default());
     let follower = master(&world);
     let (_, session) = world.connect(OBSERVER);
@@ -209,5 +209,7 @@ fn a_follower_keeps_of_what_observers_say_only_sessions_that_there_are() {
     let claimed = (0..50_000).map(|n| (SessionId(n), 4000)).chain([(session, 4000)]);
     let answer = QuorumPacket::with_data(PacketKind::Ping, Zxid(0), encode_touched(claimed));
     member.handle_learner(now, state, link, answer, clients);
-    assert_eq!(member.touched.len(), 1, "the leader hears of the one in the next ping");
+    assert!(member.touched.contains_key(&session), "the leader hears of it in the next ping");
+    let known = state.sessions().len();
+    assert!(member.touched.len() <= known + 1 + 1000, "{} are kept", member.touched.len());
 }
