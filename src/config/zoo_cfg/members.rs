@@ -259,7 +259,7 @@ impl Draft {
         let file = path.display().to_string();
         let bytes = match files.read(&path) {
             Ok(bytes) => bytes,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+            Err(e) if is_no_file(&e) => {
                 return None;
             }
             Err(e) => {
@@ -456,6 +456,12 @@ impl Draft {
             _ => {}
         }
     }
+}
+
+/// Whether nothing is to be read because there is no such file (as Java's `File.isFile` says).
+fn is_no_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | IsADirectory | NotADirectory)
 }
 
 /// The version in the name of a dynamic file: hexadecimal after the last dot; 0 without.
