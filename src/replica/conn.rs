@@ -436,7 +436,7 @@ impl Conn {
             } else if let Some(want) = self.run_queue(turn) {
                 return Ok(want);
             }
-            if self.end.is_some() {
+            if self.end.is_some() || self.long.is_some() {
                 continue;
             }
             let blocked = if throttled { Want::Relief } else { Want::Answers };
@@ -598,7 +598,8 @@ impl Conn {
             let queued = self.queue.pop_front()?;
             self.held_bytes = self.held_bytes.saturating_sub(queued.body.len());
             self.run_queued(queued, turn);
-            if self.end.is_some() {
+            if self.end.is_some() || self.long.is_some() {
+                // What is behind a read in steps waits for its answer, writes too: theirs would be early.
                 return None;
             }
         }

@@ -852,6 +852,39 @@ fn nothing_is_submitted_behind_a_sync() {
     assert_eq!(xids(&mut conn), [2, 3], "a sync itself need not wait for the writes before it");
 }
 
+#[test]
+fn what_is_queued_behind_a_read_in_steps_waits_for_its_answer() {
+    let mut subject = Stepped::new();
+    subject.create("/n", b"x".to_vec());
+    let set = SetDataRequest { path: Some("/n".to_owned()), data: None, version: -1 }.to_bytes();
+    let root = PathRecord { path: Some("/".to_owned()) }.to_bytes();
+    subject.ask(1, OpCode::SET_DATA, &set);
+    subject.ask(2, OpCode::GET_ALL_CHILDREN_NUMBER, &root);
+    subject.ask(3, OpCode::SET_DATA, &set);
+    subject.ask(4, OpCode::EXISTS, &[&root[..], &[0]].concat());
+    let mut answered = Vec::new();
+    let mut submitted = Vec::new();
+    for _ in 0..20 {
+        let reads = subject.conn.reads_first(&subject.input, &subject.rules);
+        let view = View { state: &subject.state, watches: &subject.watches };
+        let (mut out, mut submits) = (BytesMut::new(), Vec::new());
+        let mut turn = Turn::new(&subject.rules, 0, reads.then_some(view), &mut out, &mut submits);
+        subject.conn.run(&mut subject.input, &mut turn).expect("it goes on");
+        let pieces = turn.pieces.take().map(|pieces| pieces.list).unwrap_or_default();
+        for frame in std::iter::once(out).chain(pieces).filter(|frame| !frame.is_empty()) {
+            answered.push(one_frame(frame).0);
+        }
+        for submit in submits {
+            let Submit::Request(request) = submit else { panic!("{submit:?}") };
+            submitted.push((request.xid, answered.clone()));
+            answered.push(request.xid);
+            subject.conn.answered(1);
+        }
+    }
+    assert_eq!(answered, [1, 2, 3, 4]);
+    assert_eq!(submitted, [(1, vec![]), (3, vec![1, 2])]);
+}
+
 /// The node thread answers some requests of local sessions itself, at once.
 #[test]
 fn what_a_member_may_answer_at_once_waits_for_the_writes_before_it() {
