@@ -3,6 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use tokio::task::AbortHandle;
+
 /// The first pause after a failure, and the longest: most failures are a want of descriptors or
 /// memory, which passes when others give some back.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -55,6 +57,16 @@ impl Failures {
         }
         self.said = Some(now);
         (self.pause, Some(std::mem::take(&mut self.unsaid)))
+    }
+}
+
+/// Waits until tasks that were aborted are gone, and their descriptors with them: otherwise connections
+/// are accepted faster than those that make room for them are closed.
+pub async fn gone(tasks: &[AbortHandle]) {
+    for task in tasks {
+        while !task.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
-use super::accept::Failures;
+use super::accept::{Failures, gone};
 use super::lines::Lines;
 use super::net::{self, HostPort, Tasks};
 use crate::proto::election::{FRAME_MAX, Hello, frame, split_frame};
@@ -365,13 +365,16 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                 failures.none();
                 let greeting = Arc::clone(&shared);
                 let task = shared.tasks.spawn(async move { greeting.greet(stream, address).await });
-                let mut greetings = shared.greetings.lock();
-                greetings.retain(|task| !task.is_finished());
-                greetings.push_back(task);
-                if greetings.len() > shared.options.limits.greetings_max
-                    && let Some(oldest) = greetings.pop_front()
-                {
+                let oldest = {
+                    let mut greetings = shared.greetings.lock();
+                    greetings.retain(|task| !task.is_finished());
+                    greetings.push_back(task);
+                    let full = greetings.len() > shared.options.limits.greetings_max;
+                    full.then(|| greetings.pop_front()).flatten()
+                };
+                if let Some(oldest) = oldest {
                     oldest.abort();
+                    gone(&[oldest]).await;
                 }
             }
             Err(error) => failures.wait(&error).await,

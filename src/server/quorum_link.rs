@@ -38,7 +38,7 @@ use tokio::task::AbortHandle;
 
 pub use crate::host::transfer::{Piece, SnapshotSource};
 
-use super::accept::Failures;
+use super::accept::{Failures, gone};
 use super::net::{self, HostPort, Tasks};
 use crate::proto::image::ImageSink;
 use crate::proto::jute::Write;
@@ -392,15 +392,16 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
                     failures.none();
                     let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
                     let state = self.new_link(id, behind_max, false);
-                    let mut unknown = self.unknown.lock();
-                    unknown.push_back(state.id);
-                    let oldest = (unknown.len() > self.options.limits.waiting_links_max)
-                        .then(|| unknown.pop_front());
-                    drop(unknown);
-                    if let Some(oldest) = oldest.flatten() {
-                        self.remove(oldest);
-                    }
+                    let oldest = {
+                        let mut unknown = self.unknown.lock();
+                        unknown.push_back(state.id);
+                        let full = unknown.len() > self.options.limits.waiting_links_max;
+                        full.then(|| unknown.pop_front()).flatten()
+                    };
                     self.start(&state, stream, address, false);
+                    if let Some(closed) = oldest.and_then(|oldest| self.take(oldest)) {
+                        gone(&closed).await;
+                    }
                 }
                 Err(error) => failures.wait(&error).await,
             }
@@ -424,14 +425,18 @@ impl<S: ImageSink + Send + 'static> Shared<S> {
     }
 
     fn remove(&self, id: LinkId) -> bool {
-        let Some(state) = self.links.lock().remove(&id) else { return false };
+        self.take(id).is_some()
+    }
+
+    /// Ends a link, if it is there; its tasks, which have been aborted.
+    fn take(&self, id: LinkId) -> Option<Vec<AbortHandle>> {
+        let state = self.links.lock().remove(&id)?;
         self.unknown.lock().retain(|unknown| *unknown != id);
-        for task in state.tasks.lock().drain(..) {
-            task.abort();
-        }
+        let tasks: Vec<_> = state.tasks.lock().drain(..).collect();
+        tasks.iter().for_each(AbortHandle::abort);
         *state.outgoing.lock() = Outbox::default();
         self.account.end(&state.held);
-        true
+        Some(tasks)
     }
 
     /// Closes links until all of them together hold no more than they may.
