@@ -433,12 +433,16 @@ impl Task<'_> {
     /// Takes the next page of the answer to a four-letter word; false when there is none.
     fn turn_page(&mut self) -> bool {
         let Some(pages) = &mut self.pages else { return false };
+        // What fits into one write goes with one: there are callers that read only once (kazoo's
+        // `command`).
         let mut text = String::new();
-        if pages.next(&mut text) {
-            self.out.extend_from_slice(text.as_bytes());
-        } else {
-            self.pages = None;
+        while text.len() < PAGES_WRITE {
+            if !pages.next(&mut text) {
+                self.pages = None;
+                break;
+            }
         }
+        self.out.extend_from_slice(text.as_bytes());
         true
     }
 
@@ -741,6 +745,8 @@ fn settle(
     Ok(())
 }
 
+/// Pages of the answer to a four-letter word are written together up to this many bytes.
+const PAGES_WRITE: usize = 32 << 10;
 /// Size of a pooled buffer.
 const BUFFER_BYTES: usize = 16 << 10;
 /// A buffer that has grown beyond this is not kept.
