@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Adds the cases.
 pub fn add(suite: &mut Suite) {
     suite.add("logs", "sessions_end_with_a_line", Level::Quick, sessions);
+    suite.add("logs", "sizes_of_replies_are_shown", Level::Quick, sizes);
     suite.add("logs", "members_come_and_go_with_a_line", Level::Quick, members);
 }
 
@@ -70,6 +71,32 @@ fn sessions() -> Outcome {
     }
     wait_for(&server, &["stopped"])?;
     Ok("closed, moved, expired, refused, stopped".into())
+}
+
+/// Apache's sizes of replies: header and body, the answer to a connect request left out.
+fn sizes() -> Outcome {
+    let dir = TempDir::new("log-sizes");
+    let mut server = Server::new(Kind::Rookeeper, dir.path());
+    server.start()?;
+    let mut session = Session::open(server.address(), 8000).map_err(Stop::Failed)?;
+    // 16 bytes of header, and a path behind its length.
+    session.create("/a", &[1; 1000], 0)?;
+    let shown = |wanted: [i64; 3]| -> Result<(), Stop> {
+        let mntr = server.four("mntr")?;
+        for (name, size) in ["last", "min", "max"].into_iter().zip(wanted) {
+            if !mntr.contains(&format!("zk_{name}_client_response_size\t{size}\n")) {
+                return Err(Stop::failed(format!("{name} is not {size}:\n{mntr}")));
+            }
+        }
+        Ok(())
+    };
+    shown([16 + 4 + 2, 16 + 4 + 2, 16 + 4 + 2])?;
+    session.get("/a").map_err(Stop::Failed)?.map_err(|code| Stop::failed(format!("{code}")))?;
+    shown([16 + 4 + 1000 + 68, 22, 16 + 4 + 1000 + 68])?;
+    session.get("/missing").map_err(Stop::Failed)?.err();
+    shown([16, 16, 16 + 4 + 1000 + 68])?;
+    session.close();
+    Ok("last, smallest, largest".into())
 }
 
 /// A follower that joins and is lost is told of by its leader; who has no quorum says whom it misses.

@@ -6,6 +6,7 @@
 use super::environment::Environment;
 use super::format;
 use super::process::Process;
+pub use crate::types::Sizes;
 
 /// What this server is at the moment, as `Mode:` and `zk_server_state` say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,32 +154,6 @@ impl Latency {
     /// The mean, 0 without requests.
     pub fn average(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.total_ms as f64 / self.count as f64 }
-    }
-}
-
-/// Last, smallest and largest size in bytes; -1 before the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// Last.
-    pub last: i64,
-    /// Smallest.
-    pub min: i64,
-    /// Largest.
-    pub max: i64,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Sizes { last: -1, min: -1, max: -1 }
-    }
-}
-
-impl Sizes {
-    /// Takes one more size in.
-    pub fn record(&mut self, size: i64) {
-        self.last = size;
-        self.min = if self.min < 0 { size } else { self.min.min(size) };
-        self.max = self.max.max(size);
     }
 }
 

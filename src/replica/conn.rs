@@ -30,7 +30,7 @@ use crate::auth::{Auth, Refused};
 use crate::proto::jute::{Jute, Reader, Write};
 use crate::proto::opcode::{Class, OpCode};
 use crate::proto::records::{AuthPacket, ConnectRequest};
-use crate::types::{Code, ConnId, Id, Namespaces, SessionId, Xid, Zxid, java};
+use crate::types::{Code, ConnId, Id, Namespaces, SessionId, Sizes, Xid, Zxid, java};
 
 /// What the connection wants of the node thread.
 #[derive(Clone, Debug)]
@@ -210,6 +210,8 @@ pub struct Turn<'a> {
     pub frames: u64,
     /// Requests answered.
     pub answered: u64,
+    /// The sizes of their replies, without the length in front.
+    pub sizes: Sizes,
     /// Packets sent besides: watch events, answers to auth packets.
     pub besides: u64,
     /// The last request taken.
@@ -221,6 +223,9 @@ pub struct Turn<'a> {
     /// Takes what was read, if anybody wants to know.
     pub namespaces: Option<&'a mut Namespaces>,
 }
+
+/// Bytes of the length in front of a reply, which its size leaves out.
+pub const LENGTH_BYTES: i64 = 4;
 
 impl<'a> Turn<'a> {
     /// Notes a request for `last`. Special xids (pings) do not hide the client's last real one.
@@ -239,7 +244,12 @@ impl<'a> Turn<'a> {
         body: &[u8],
     ) -> Answered {
         let told = Told { events: &mut self.besides, namespaces: self.namespaces.as_deref_mut() };
-        answer(view, &self.rules.auth, asker, xid, opcode, body, self.out, told)
+        let before = self.out.len();
+        let answered = answer(view, &self.rules.auth, asker, xid, opcode, body, self.out, told);
+        if !matches!(answered, Answered::InSteps) {
+            self.sizes.record((self.out.len() - before) as i64 - LENGTH_BYTES);
+        }
+        answered
     }
 
     /// A turn in which nothing has happened yet.
@@ -261,6 +271,7 @@ impl<'a> Turn<'a> {
             submit,
             frames: 0,
             answered: 0,
+            sizes: Sizes::default(),
             besides: 0,
             last: None,
             throttled: 0,
@@ -666,7 +677,13 @@ impl Conn {
                 let ids = Arc::clone(long.ids());
                 let (session, session_over) = (self.session, self.session_over);
                 let asker = Asker { conn: self.id, session, session_over, ids: &ids };
-                long.step(view, asker, turn)
+                let before = turn.out.len();
+                let step = long.step(view, asker, turn);
+                if matches!(step, Step::Done(_)) {
+                    let pieces = turn.pieces.as_ref().map_or(0, |p| p.share.bytes());
+                    turn.sizes.record((turn.out.len() - before + pieces) as i64 - LENGTH_BYTES);
+                }
+                step
             }
         };
         let want = match step {

@@ -523,6 +523,8 @@ impl Task<'_> {
             turn.namespaces = namespaces.as_deref_mut();
             let want = self.conn.run(&mut self.input, &mut turn);
             let Turn { frames, answered, besides, last, throttled, auth_failed, pieces, .. } = turn;
+            let mut sizes = std::mem::take(&mut line.sizes);
+            sizes.merge(turn.sizes);
             drop(namespaces);
             let bytes = out.len() - before + pieces.as_ref().map_or(0, |p| p.share.bytes());
             self.left = self.is_writing() && !out.is_empty();
@@ -560,6 +562,7 @@ impl Task<'_> {
             drop(line);
             drop(state);
             clients.reporter.counters.turn(frames, answered);
+            clients.reporter.counters.response_sizes(sizes);
             clients.reporter.counters.sent_besides(besides);
             if reads {
                 // Answered within the turn that they arrived in.

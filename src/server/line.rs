@@ -18,11 +18,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::ops::metrics::Counter;
 use crate::proto::opcode::OpCode;
+use crate::replica::conn::LENGTH_BYTES;
 use crate::replica::limits::Limits;
 use crate::replica::share::Share;
 use crate::replica::{Deliver, EndCause, SessionEnd, reply};
 use crate::state::{Change, EventKind};
-use crate::types::{ConnId, Hasher, Id, Instant, Now, Perms, SessionId, WallTime, Zxid};
+use crate::types::{ConnId, Hasher, Id, Instant, Now, Perms, SessionId, Sizes, WallTime, Zxid};
 
 use super::audit::{self, Subject};
 use super::clock::Clock;
@@ -78,6 +79,8 @@ pub struct LineState {
     pub audits: Option<Box<VecDeque<(Subject, Arc<[Id]>)>>>,
     /// Watch events since the task looked.
     pub events: u64,
+    /// The sizes of the replies since then.
+    pub sizes: Sizes,
     /// The task has been told of something and has not looked yet.
     dirty: bool,
     /// How to wake the task, while it sleeps.
@@ -150,6 +153,7 @@ impl Line {
                 waits_for_relief: false,
                 audits: None,
                 events: 0,
+                sizes: Sizes::default(),
                 dirty: false,
                 waker: None,
             }),
@@ -317,6 +321,7 @@ impl Deliver for Outlets<'_> {
             if let (true, true, Some(zxid)) = (done > 0, state.session.is_some(), frame.get(8..16))
             {
                 state.stats.last_zxid = zxid.iter().fold(0, |n, b| n << 8 | i64::from(*b));
+                state.sizes.record(frame.len() as i64 - LENGTH_BYTES);
             }
             if audit {
                 state.audit(shared, frame, line);

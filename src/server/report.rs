@@ -18,7 +18,7 @@ use crate::state::NamespaceQuota;
 use crate::state::watch::WatchSummary;
 use crate::storage::disk::DiskRef;
 use crate::storage::names::dir_size;
-use crate::types::{ConnId, SessionId};
+use crate::types::{ConnId, SessionId, Sizes};
 
 use super::client::Clients;
 use super::load;
@@ -42,6 +42,9 @@ pub struct Counters {
     latency_max: AtomicU64,
     latency_min: AtomicU64,
     trace_mask: AtomicI64,
+    response_last: AtomicI64,
+    response_min: AtomicI64,
+    response_max: AtomicI64,
 }
 
 impl Default for Counters {
@@ -56,6 +59,9 @@ impl Default for Counters {
             latency_min: AtomicU64::new(u64::MAX),
             // Apache's default mask.
             trace_mask: AtomicI64::new(0b1_0011_0010),
+            response_last: AtomicI64::new(-1),
+            response_min: AtomicI64::new(i64::MAX),
+            response_max: AtomicI64::new(-1),
         }
     }
 }
@@ -71,6 +77,30 @@ impl Counters {
             self.latency_count.fetch_add(answered, Ordering::Relaxed);
             self.latency_min.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// A turn's replies had these sizes. Most turns change neither bound, and only look.
+    pub fn response_sizes(&self, sizes: Sizes) {
+        if sizes.last < 0 {
+            return;
+        }
+        if sizes.min < self.response_min.load(Ordering::Relaxed) {
+            self.response_min.fetch_min(sizes.min, Ordering::Relaxed);
+        }
+        if sizes.max > self.response_max.load(Ordering::Relaxed) {
+            self.response_max.fetch_max(sizes.max, Ordering::Relaxed);
+        }
+        self.response_last.store(sizes.last, Ordering::Relaxed);
+    }
+
+    /// The sizes of replies since the last reset, as operators are shown them.
+    fn shown_response_sizes(&self) -> Sizes {
+        let last = self.response_last.load(Ordering::Relaxed);
+        if last < 0 {
+            return Sizes::default();
+        }
+        let (min, max) = (&self.response_min, &self.response_max);
+        Sizes { last, min: min.load(Ordering::Relaxed), max: max.load(Ordering::Relaxed) }
     }
 
     /// So many packets were sent that are no answers to requests.
@@ -100,6 +130,9 @@ impl Counters {
             counter.store(0, Ordering::Relaxed);
         }
         self.latency_min.store(u64::MAX, Ordering::Relaxed);
+        self.response_last.store(-1, Ordering::Relaxed);
+        self.response_min.store(i64::MAX, Ordering::Relaxed);
+        self.response_max.store(-1, Ordering::Relaxed);
     }
 }
 
@@ -236,6 +269,7 @@ impl Reporter {
             connections_alive: shared.lines.len() as u64,
             outstanding_requests: outstanding,
             auth_failed: load(&counters.auth_failed),
+            response_sizes: counters.shown_response_sizes(),
             watch_count: shared.watches.watch_count() as u64,
             uptime_ms: now_ms.saturating_sub(self.started_ms),
             environment: self.environment.clone(),
