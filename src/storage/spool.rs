@@ -67,6 +67,11 @@ impl Spool {
         self.zxid
     }
 
+    /// Bytes of the image so far.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
     /// Whether the image was given up.
     pub fn is_given_up(&self) -> bool {
         self.end.load(Ordering::Acquire) == GIVEN_UP

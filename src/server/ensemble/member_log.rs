@@ -23,6 +23,8 @@ struct Joining {
     since: Instant,
     /// Proposals sent before it was told UPTODATE.
     proposals: u64,
+    /// Bytes of the image behind SNAP, where this server sent it.
+    image_bytes: Option<u64>,
 }
 
 /// One learner's link, on its leader.
@@ -72,7 +74,7 @@ impl MemberLog {
                 self.learners.insert(link, learner);
             }
             opening @ (PacketKind::Diff | PacketKind::Trunc | PacketKind::Snap) => {
-                self.own = Some(Joining { opening, since: now, proposals: 0 });
+                self.own = Some(Joining { opening, since: now, proposals: 0, image_bytes: None });
             }
             PacketKind::Proposal => {
                 if let Some(own) = &mut self.own {
@@ -97,12 +99,20 @@ impl MemberLog {
         }
     }
 
-    /// A packet goes to a learner; a line when that ends its joining.
-    pub fn sent(&mut self, now: Instant, link: LinkId, kind: PacketKind) -> Option<String> {
+    /// A packet goes to a learner; a line when that ends its joining. `image_bytes` is the size of the
+    /// newest image for learners.
+    pub fn sent(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        kind: PacketKind,
+        image_bytes: Option<u64>,
+    ) -> Option<String> {
         let learner = self.learners.get_mut(&link)?;
         match kind {
             PacketKind::Diff | PacketKind::Trunc | PacketKind::Snap => {
-                let joining = Joining { opening: kind, since: now, proposals: 0 };
+                let joining =
+                    Joining { opening: kind, since: now, proposals: 0, image_bytes: None };
                 self.joining += usize::from(learner.joining.replace(joining).is_none());
             }
             PacketKind::Proposal => {
@@ -111,7 +121,8 @@ impl MemberLog {
                 }
             }
             PacketKind::UpToDate => {
-                let joining = learner.joining.take()?;
+                let mut joining = learner.joining.take()?;
+                joining.image_bytes = image_bytes.filter(|_| joining.opening == PacketKind::Snap);
                 self.joining -= 1;
                 learner.joined = true;
                 return Some(format!("{} has joined: {}", learner.name(), how(&joining, now)));
@@ -168,13 +179,14 @@ impl MemberLog {
 }
 
 fn how(joining: &Joining, now: Instant) -> String {
-    let Joining { opening, since, proposals } = joining;
+    let Joining { opening, since, proposals, image_bytes } = joining;
     let ms = now.since(*since).as_millis();
     let count = match proposals {
         1 => "1 proposal".to_owned(),
         n => format!("{n} proposals"),
     };
-    format!("{} and {count} in {ms} ms", opening.name())
+    let size = image_bytes.map_or_else(String::new, |bytes| format!(" of {bytes} bytes"));
+    format!("{}{size} and {count} in {ms} ms", opening.name())
 }
 
 #[cfg(test)]
@@ -206,12 +218,17 @@ mod tests {
         let (mut log, link) = (MemberLog::default(), LinkId(3));
         log.received(at(0), link, &introduction(2));
         assert!(!log.wants(PacketKind::Proposal));
-        assert_eq!(log.sent(at(10), link, PacketKind::Diff), None);
+        assert_eq!(log.sent(at(10), link, PacketKind::Diff, None), None);
         assert!(log.wants(PacketKind::Proposal));
-        assert_eq!(log.sent(at(11), link, PacketKind::Proposal), None);
-        let joined = log.sent(at(25), link, PacketKind::UpToDate);
+        assert_eq!(log.sent(at(11), link, PacketKind::Proposal, None), None);
+        let joined = log.sent(at(25), link, PacketKind::UpToDate, Some(1000));
         assert_eq!(joined.as_deref(), Some("follower 2 has joined: DIFF and 1 proposal in 15 ms"));
         assert!(!log.wants(PacketKind::Proposal));
+        log.received(at(30), LinkId(5), &introduction(3));
+        assert_eq!(log.sent(at(30), LinkId(5), PacketKind::Snap, None), None);
+        let joined = log.sent(at(40), LinkId(5), PacketKind::UpToDate, Some(1000));
+        let expected = "follower 3 has joined: SNAP of 1000 bytes and 0 proposals in 10 ms";
+        assert_eq!(joined.as_deref(), Some(expected));
         let lost = log.lost(link, "the connection was closed");
         assert_eq!(lost.as_deref(), Some("follower 2 is lost: the connection was closed"));
         // Who never said its name is a stranger, and not told of here.

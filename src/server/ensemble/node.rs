@@ -512,7 +512,8 @@ impl Surroundings {
         match action {
             Action::Send { link, packet } if self.member_log.wants(packet.kind) => {
                 let now = self.shared.clock.mono();
-                if let Some(line) = self.member_log.sent(now, *link, packet.kind) {
+                let image = self.image.as_ref().map(|spool| spool.written());
+                if let Some(line) = self.member_log.sent(now, *link, packet.kind, image) {
                     tracing::info!("{line}");
                 }
             }
