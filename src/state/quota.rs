@@ -124,6 +124,8 @@ impl StatsTrack {
 #[derive(Debug)]
 pub(super) struct QuotaTrie {
     nodes: Vec<TrieNode>,
+    /// Numbers of nodes that are free.
+    vacant: Vec<u32>,
     quotas: usize,
 }
 
@@ -140,7 +142,8 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
 impl QuotaTrie {
     /// No quotas.
     pub fn new() -> QuotaTrie {
-        QuotaTrie { nodes: vec![TrieNode { children: map(), has_quota: false }], quotas: 0 }
+        let root = TrieNode { children: map(), has_quota: false };
+        QuotaTrie { nodes: vec![root], vacant: Vec::new(), quotas: 0 }
     }
 
     /// Adds a path; the root is ignored.
@@ -150,10 +153,12 @@ impl QuotaTrie {
             at = match self.nodes[at].children.get(part) {
                 Some(&child) => child as usize,
                 None => {
-                    let child = self.nodes.len();
-                    self.nodes.push(TrieNode { children: map(), has_quota: false });
-                    self.nodes[at].children.insert(part.into(), child as u32);
-                    child
+                    let child = self.vacant.pop().unwrap_or_else(|| {
+                        self.nodes.push(TrieNode { children: map(), has_quota: false });
+                        self.nodes.len() as u32 - 1
+                    });
+                    self.nodes[at].children.insert(part.into(), child);
+                    child as usize
                 }
             };
         }
@@ -162,21 +167,31 @@ impl QuotaTrie {
         }
     }
 
-    /// Removes a path. Its nodes stay until there are no quotas at all: quotas are few and seldom
-    /// change.
+    /// Removes a path, and the nodes that lead to no quota any more: clients may make quotas and
+    /// remove them without end.
     pub fn remove(&mut self, path: &str) {
+        let mut way = Vec::new();
         let mut at = 0;
         for part in parts(path) {
-            match self.nodes[at].children.get(part) {
-                Some(&child) => at = child as usize,
-                None => return,
-            }
+            let Some(&child) = self.nodes[at].children.get(part) else { return };
+            way.push((at, part));
+            at = child as usize;
         }
-        if std::mem::replace(&mut self.nodes[at].has_quota, false) {
-            self.quotas -= 1;
-            if self.quotas == 0 {
-                *self = QuotaTrie::new();
+        if !std::mem::replace(&mut self.nodes[at].has_quota, false) {
+            return;
+        }
+        self.quotas -= 1;
+        if self.quotas == 0 {
+            *self = QuotaTrie::new();
+            return;
+        }
+        while let Some((parent, part)) = way.pop() {
+            if self.nodes[at].has_quota || !self.nodes[at].children.is_empty() {
+                break;
             }
+            self.nodes[parent].children.remove(part);
+            self.vacant.push(at as u32);
+            at = parent;
         }
     }
 
@@ -231,9 +246,9 @@ impl StateMachine {
     /// Limits and usage of all quotas by the first part of their paths, in order of name. Nothing
     /// when there are more than [`QUOTAS_SUMMED_MAX`] of them.
     pub fn quotas_by_namespace(&self) -> Vec<(String, NamespaceQuota)> {
-        // Paths of quotas that are gone stay in the trie for a while.
-        if self.quotas.quotas > QUOTAS_SUMMED_MAX || self.quotas.nodes.len() > 4 * QUOTAS_SUMMED_MAX
-        {
+        // Nodes on the way to deep quotas are walked too.
+        let nodes = self.quotas.nodes.len() - self.quotas.vacant.len();
+        if self.quotas.quotas > QUOTAS_SUMMED_MAX || nodes > 4 * QUOTAS_SUMMED_MAX {
             return Vec::new();
         }
         let mut sums: std::collections::BTreeMap<String, NamespaceQuota> = Default::default();

@@ -59,3 +59,21 @@ fn the_nearest_prefix_by_whole_parts() {
     trie.remove("/x/y");
     assert_eq!((trie.nearest("/x/y"), trie.nodes.len()), (None, 1));
 }
+
+/// One quota that stays must not keep all that ever were.
+#[test]
+fn a_quota_that_is_removed_leaves_nothing_in_the_trie() {
+    let mut trie = QuotaTrie::new();
+    trie.add("/keep/this");
+    for n in 0..1000 {
+        let path = format!("/keep/a{n}/b/c");
+        trie.add(&path);
+        trie.add(&format!("{path}/d"));
+        trie.remove(&path);
+        assert_eq!(trie.nearest(&format!("{path}/d")), Some(&format!("{path}/d")[..]));
+        trie.remove(&format!("{path}/d"));
+    }
+    assert_eq!(trie.paths(), ["/keep/this"]);
+    assert_eq!(trie.nodes.len() - trie.vacant.len(), 3, "the root and the path that is left");
+    assert!(trie.nodes.len() < 10, "numbers are used again: {}", trie.nodes.len());
+}
