@@ -14,7 +14,7 @@ pub use digest::digest_id;
 pub use ip::address_text;
 
 pub use crate::types::DigestAlgorithm;
-use crate::types::{Acl, Code, Id, Perms};
+use crate::types::{Acl, Code, Id, Perms, map};
 
 /// What is registered and who is super.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,9 @@ pub enum Refused {
 /// `auth`: members of an ensemble refuse a transaction much larger than the largest request.
 pub const EXPANDED_MAX: usize = 256 << 10;
 
+/// Entries of a list times identities up to which each entry is compared with each identity.
+const PAIRS_MAX: usize = 256;
+
 /// Bytes of a list of ACLs in a record.
 pub fn encoded_len(acl: &[Acl]) -> usize {
     let text = |text: &Option<String>| 4 + text.as_ref().map_or(0, String::len);
@@ -82,8 +85,22 @@ impl Auth {
         if acl.is_empty() || self.options.skip_acl {
             return true;
         }
-        acl.iter().any(|entry| entry.perms.any(wanted) && self.entry_matches(&entry.id, ids))
-            || ids.iter().any(|id| id.scheme() == "super")
+        if ids.iter().any(|id| id.scheme() == "super") {
+            return true;
+        }
+        let mut wanted = acl.iter().filter(|entry| entry.perms.any(wanted)).map(|entry| &entry.id);
+        if acl.len().saturating_mul(ids.len()) <= PAIRS_MAX {
+            return wanted.any(|entry| self.entry_matches(entry, ids));
+        }
+        // A client may store fifty thousand entries and have a thousand identities.
+        let mut known = map();
+        known.extend(ids.iter().map(|id| ((id.scheme(), id.id()), ())));
+        wanted.any(|entry| match entry.scheme() {
+            "digest" => {
+                self.options.digest.is_some() && known.contains_key(&("digest", entry.id()))
+            }
+            _ => self.entry_matches(entry, ids),
+        })
     }
 
     fn entry_matches(&self, entry: &Id, ids: &[Id]) -> bool {

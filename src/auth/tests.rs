@@ -167,3 +167,23 @@ fn identities_do_not_multiply_without_bound() {
     assert!(encoded_len(&fixed) <= EXPANDED_MAX);
     assert_eq!(auth.fix_up(Some(&asked(31)), &ids), Err(Code::INVALID_ACL));
 }
+
+/// A list of a request's size and as many identities as a connection may have.
+#[test]
+fn many_entries_and_identities_are_matched_as_few_are() {
+    let auth = auth();
+    let list: Vec<Acl> =
+        (0..20_000).map(|n| acl(Perms::READ, "digest", &format!("u:{n}"))).collect();
+    let mut ids: Vec<Id> = (0..1000).map(|n| Id::new("digest", format!("v:{n}"))).collect();
+    assert!(!auth.check(&list, &ids, Perms::READ));
+    ids.push(Id::new("ip", "u:19999"));
+    assert!(!auth.check(&list, &ids, Perms::READ), "the scheme counts");
+    ids.push(Id::new("digest", "u:19999"));
+    assert!(auth.check(&list, &ids, Perms::READ));
+    assert!(!auth.check(&list, &ids, Perms::WRITE), "the permission counts");
+    ids.push(Id::new("ip", "10.1.2.3"));
+    let by_ip = [list, vec![acl(Perms::WRITE, "ip", "10.1.0.0/16")]].concat();
+    assert!(auth.check(&by_ip, &ids, Perms::WRITE));
+    ids.push(Id::new("super", ""));
+    assert!(auth.check(&by_ip, &ids, Perms::ADMIN));
+}
