@@ -406,11 +406,16 @@ pub fn read(disk: &dyn Disk, named: &Named, sink: &mut dyn ImageSink) -> Result<
             Box::new(snappy_java::Reader::new(BufReader::with_capacity(BUFFER, file)))
         }
     };
-    read_image(&mut *input, sink).map_err(|(offset, what)| Error::Corrupt {
-        path: path.clone(),
-        offset,
-        what,
-    })
+    let corrupt = |(offset, what)| Error::Corrupt { path: path.clone(), offset, what };
+    let info = read_image(&mut *input, sink).map_err(corrupt)?;
+    // Apache's may hold more than the transaction in its name, none may hold less.
+    match info.last_processed {
+        Some(last) if last < named.zxid => Err(corrupt((
+            0,
+            format!("it ends with transaction {last}: an older snapshot under this name?"),
+        ))),
+        _ => Ok(info),
+    }
 }
 
 fn read_image(

@@ -195,3 +195,22 @@ fn a_stream_is_refused_early() {
     write_node_body(&mut orphan, None, -1, &StatPersisted::default());
     assert!(matches!(decode(&orphan, 1 << 20), Err(ImageError::Refused(_))));
 }
+
+#[test]
+fn an_older_snapshot_under_a_newer_name_is_passed_over() {
+    let disk = SimDisk::new(7);
+    disk.create_dir_all(&dirs().logs).unwrap();
+    snapshot_of(&disk, 3, &history(1..=3));
+    let mut log = new_log(&disk, 3);
+    append(&mut log, 4..=9);
+    commit(&mut log);
+    drop(log);
+    snapshot_of(&disk, 6, &history(1..=6));
+    let opened = disk.open(&file("snapshot.3")).unwrap();
+    let mut older = vec![0; opened.len().unwrap() as usize];
+    disk::read_full(&*opened, 0, &mut older).unwrap();
+    disk.create(&file("snapshot.6")).unwrap().write_at(0, &older).unwrap();
+    disk.settle();
+    let loaded = load(&disk).expect("the older one and the log lead there as well");
+    assert_eq!(loaded.0.history, history(1..=9));
+}
