@@ -54,6 +54,10 @@ impl World {
         }
         let machine = self.random.permille(400);
         self.end(host, machine);
+        // Who does this has another machine's tools: a full or cut disk does not stop it halfway.
+        self.slots[host].cut = None;
+        self.slots[host].disk.restart_process();
+        self.slots[host].disk.set_space(None);
         let disk = self.slots[host].disk.clone();
         let logs = names::logs(&disk, &self.params.dirs().logs).unwrap_or_default();
         let Some((newest, older)) = logs.split_last() else { return };

@@ -230,7 +230,7 @@ impl Params {
             4..=7 if read_only => Some(true),
             _ => None,
         };
-        Params {
+        let mut params = Params {
             kind,
             local,
             read_only,
@@ -277,7 +277,12 @@ impl Params {
             fault_ms: r.pick(&[50, 100, 200, 400, 800]),
             faults,
             mutant: None,
-        }
+        };
+        // An image must get through within `initLimit`, or nobody who needs one could ever join: pieces
+        // are larger where nodes are, and where they come slowly.
+        let slow = if params.piece_us > 10_000 { 100_000 } else { 0 };
+        params.piece_bytes = params.piece_bytes.max(4 * params.data_max as usize).max(slow);
+        params
     }
 
     /// How many servers there are.
