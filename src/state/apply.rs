@@ -469,6 +469,7 @@ impl StateMachine {
     pub(super) fn count_mismatch(&mut self, zxid: Zxid) {
         self.digest_mismatches += 1;
         self.first_mismatch.get_or_insert(zxid);
+        self.new_mismatch.get_or_insert(zxid);
     }
 }
 

@@ -86,6 +86,8 @@ pub struct StateMachine {
     digest_log: DigestLog,
     digest_mismatches: u64,
     first_mismatch: Option<Zxid>,
+    /// The first since somebody asked.
+    new_mismatch: Option<Zxid>,
     /// Zxid and digest that a fuzzy snapshot promises further on.
     digest_ahead: Option<(Zxid, i64)>,
     /// In the middle of a closeSession: how many of its listed nodes are dealt with.
@@ -123,6 +125,7 @@ impl StateMachine {
             digest_log: DigestLog::default(),
             digest_mismatches: 0,
             first_mismatch: None,
+            new_mismatch: None,
             digest_ahead: None,
             closing: None,
             #[cfg(any(test, feature = "sim"))]
@@ -148,6 +151,11 @@ impl StateMachine {
     /// The tree digest; 0 when digests are off.
     pub fn digest(&self) -> i64 {
         if self.options.digest { self.tree.digest } else { 0 }
+    }
+
+    /// The first transaction since the last call that led to another tree than it says.
+    pub fn take_digest_mismatch(&mut self) -> Option<Zxid> {
+        self.new_mismatch.take()
     }
 
     /// How many transactions (or snapshots) led to another digest than they said.

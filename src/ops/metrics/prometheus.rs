@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use ::metrics::{Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
-use super::super::stats::Stats;
+use super::super::stats::{Mode, Stats};
 use super::{Advanced, Basic, Counter, CounterSet, Metrics, exposition};
 
 /// The content type of the exposition.
@@ -91,6 +91,12 @@ impl Metrics {
         for (name, value) in stats.gauges() {
             recorder.describe_gauge(name.into(), None, name.into());
             recorder.register_gauge(&metric(name, None), &METADATA).set(value.as_f64());
+        }
+        if stats.mode == Mode::Follower && stats.synced_observers.is_none() {
+            // Apache's follower without observers has no value for `mntr`, and a zero here.
+            let name = "synced_observers";
+            recorder.describe_gauge(name.into(), None, name.into());
+            recorder.register_gauge(&metric(name, None), &METADATA).set(0.0);
         }
         for (namespace, name, value) in stats.namespace_gauges() {
             let handle = recorder.register_gauge(&metric(name, Some(namespace)), &METADATA);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::stats::{LeaderStats, QuorumStats, Stats};
+use crate::ops::stats::{LeaderStats, Mode, QuorumStats, Stats};
 
 fn lines(metrics: &Metrics) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
@@ -158,7 +158,7 @@ fn every_role_exposes_exactly_apaches_samples() {
         let stats = Stats {
             quorum: (role != "standalone").then(QuorumStats::default),
             leader: (role == "leader").then(LeaderStats::default),
-            synced_observers: (role == "follower").then_some(0),
+            mode: if role == "follower" { Mode::Follower } else { Mode::Standalone },
             ..Stats::default()
         };
         let text = Metrics::new(true).exposition(&stats).expect("a recorder");

@@ -128,6 +128,8 @@ struct Surroundings {
     wakes: Wakes,
     figures: Figures,
     member_log: MemberLog,
+    /// A transaction that led to another tree was told of; the others are only counted.
+    mismatch_told: bool,
     leading_since: Instant,
     /// When it began to look for a leader, while it has none.
     looking_since: Option<Instant>,
@@ -164,6 +166,7 @@ impl Node {
                 wakes,
                 figures,
                 member_log: MemberLog::default(),
+                mismatch_told: false,
                 leading_since: Instant::default(),
                 looking_since: None,
                 away_since: None,
@@ -396,17 +399,24 @@ impl Around for Surroundings {
         let result = f(&mut state, &self.shared.watches, &mut out);
         let told = out.told;
         let wrong = state.digest_mismatches().saturating_sub(before);
-        let first = state.first_digest_mismatch().filter(|_| before == 0 && wrong > 0);
+        let first = state.take_digest_mismatch();
         // Readers that wait get their turn before the next batch.
         RwLockWriteGuard::unlock_fair(state);
         count(&self.shared.metrics, &told);
         self.shared.metrics.add(Counter::DigestMismatchesCount, wrong);
-        first.into_iter().for_each(load::report_mismatch);
+        // What comes behind a fuzzy image of Apache's is partly in it already: its trees differ until
+        // this member is in step. (Apache's own learners count these, too.)
+        if let Some(zxid) = first.filter(|_| self.shared.view.read().serving)
+            && !std::mem::replace(&mut self.mismatch_told, true)
+        {
+            load::report_mismatch(zxid);
+        }
         result
     }
 
     fn replace(&mut self, state: StateMachine) {
         let old = std::mem::replace(&mut *self.shared.state.write(), state);
+        self.mismatch_told = false;
         self.snapshotter.drop_state(old);
     }
 
@@ -626,7 +636,10 @@ impl Surroundings {
             quorum: (!read_only).then(|| QuorumStats { quorum_size: quorum.voters().len() as u64 }),
             leader,
             observer_master: peer.source().filter(|_| observer).map(|source| source.0),
-            synced_observers: (mode == Mode::Follower && serving).then(|| synced(true) as u64),
+            synced_observers: (mode == Mode::Follower
+                && serving
+                && peer.options().observer_masters)
+                .then(|| synced(true) as u64),
             membership: self.membership.clone(),
         };
     }
