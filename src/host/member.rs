@@ -10,7 +10,7 @@ use crate::replica::{Connect, Deliver};
 use crate::state::watch::WatchTable;
 use crate::state::{SnapshotCursor, StateMachine};
 use crate::storage;
-use crate::types::{ConnId, Instant, LinkId, Now, SessionId, Zxid};
+use crate::types::{ConnId, Epoch, Instant, LinkId, Now, SessionId, Zxid};
 use crate::zab::{Action, DiskOp, ExitReason, LinkError, LinkEvent, RoleChange, Warning};
 
 /// Transactions applied while the state is held alone.
@@ -353,10 +353,11 @@ impl MemberNode {
             RoleChange::Looking(why) => tracing::info!("LOOKING: {why}"),
             RoleChange::Following { leader, epoch, serving, observer } => {
                 let what = if *observer { "OBSERVING" } else { "FOLLOWING" };
-                tracing::info!("{what} server {leader} in epoch {epoch}, serving: {serving}");
+                let epoch = epoch_text(*epoch);
+                tracing::info!("{what} server {leader}, {epoch}, serving: {serving}");
             }
             RoleChange::Leading { epoch, serving } => {
-                tracing::info!("LEADING in epoch {epoch}, serving: {serving}");
+                tracing::info!("LEADING, {}, serving: {serving}", epoch_text(*epoch));
             }
             RoleChange::Stopped => tracing::info!("left the ensemble"),
         }
@@ -476,6 +477,14 @@ impl MemberNode {
         self.member.peer_mut().shut_down(now.mono);
         self.drain(now, around);
         self.flush(around);
+    }
+}
+
+/// An epoch for the log: 0 is that of nobody, and stands for one that is not agreed on yet.
+fn epoch_text(epoch: Epoch) -> String {
+    match epoch {
+        Epoch(0) => "the epoch is not known yet".to_owned(),
+        epoch => format!("epoch {epoch}"),
     }
 }
 

@@ -159,8 +159,8 @@ pub struct SessionEnd {
     pub session: SessionId,
     /// The reason.
     pub cause: EndCause,
-    /// Ephemeral znodes that are deleted with it.
-    pub ephemerals: usize,
+    /// Ephemeral znodes that are deleted with it; None where the transaction does not list them.
+    pub ephemerals: Option<usize>,
 }
 
 /// Why a session ended.
@@ -176,8 +176,8 @@ impl SessionEnd {
     /// The end that a closeSession transaction brings.
     fn by(entry: &TxnEntry, cause: EndCause) -> SessionEnd {
         let ephemerals = match &entry.txn {
-            Txn::CloseSession { paths: Some(paths) } => paths.len(),
-            _ => 0,
+            Txn::CloseSession { paths: Some(paths) } => Some(paths.len()),
+            _ => None,
         };
         SessionEnd { session: entry.header.session, cause, ephemerals }
     }

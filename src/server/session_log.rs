@@ -41,9 +41,10 @@ fn text(end: SessionEnd, remote: Option<SocketAddr>) -> String {
         (EndCause::Client(_), None) => "closed by its client".to_owned(),
     };
     let nodes = match ephemerals {
-        0 => "no ephemeral znodes".to_owned(),
-        1 => "1 ephemeral znode deleted".to_owned(),
-        n => format!("{n} ephemeral znodes deleted"),
+        None => "all its ephemeral znodes deleted".to_owned(),
+        Some(0) => "no ephemeral znodes".to_owned(),
+        Some(1) => "1 ephemeral znode deleted".to_owned(),
+        Some(n) => format!("{n} ephemeral znodes deleted"),
     };
     format!("session {session} {how}; {nodes}")
 }
@@ -56,13 +57,14 @@ mod tests {
     #[test]
     fn ends_of_sessions_name_the_session_the_reason_and_what_went_with_it() {
         let session = SessionId(0x1000_0000_0000_0001);
-        let expired = SessionEnd { session, cause: EndCause::Silence(4000), ephemerals: 2 };
+        let expired = SessionEnd { session, cause: EndCause::Silence(4000), ephemerals: Some(2) };
         assert_eq!(
             text(expired, None),
             "session 0x1000000000000001 expired: nothing was heard of its client for 4000 ms; \
              2 ephemeral znodes deleted"
         );
-        let closed = SessionEnd { session, cause: EndCause::Client(ConnId(1)), ephemerals: 0 };
+        let closed =
+            SessionEnd { session, cause: EndCause::Client(ConnId(1)), ephemerals: Some(0) };
         assert_eq!(
             text(closed, "127.0.0.1:5000".parse().ok()),
             "session 0x1000000000000001 closed by its client, 127.0.0.1:5000; no ephemeral znodes"

@@ -52,7 +52,7 @@ impl Member {
     ) {
         let timeout_ms = self.local.timeout_ms(session).unwrap_or_default();
         let cause = asked.map_or(EndCause::Silence(timeout_ms), |(conn, _)| EndCause::Client(conn));
-        out.session_ended(SessionEnd { session, cause, ephemerals: 0 });
+        out.session_ended(SessionEnd { session, cause, ephemerals: Some(0) });
         self.local.remove(session);
         if let Some((conn, xid)) = asked {
             self.answer_code(conn, xid, state.last_zxid(), Code::OK, out);
