@@ -54,7 +54,7 @@ fn unread() -> Outcome {
     expect(subject.good.create("/n", &vec![b'x'; 1_000_000], 0)? == 0, "a big node")?;
     let bytes = frame(&request(1, 22, &multi_read("/n", 20)));
     let mut all = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..6 {
         let mut stream = connected(subject.address())?;
         push(&mut stream, &bytes)?;
         all.push(stream);
